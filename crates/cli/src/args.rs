@@ -1,0 +1,125 @@
+//! The command line: what may be typed. The doc comments are the help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hythe_engine::{PortRange, Scope, Service};
+
+use crate::commands::{
+    cleanup, completions, config, get, list, lock, log, plugin, release, reserve, show,
+};
+
+/// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
+///
+///   PORT=$(hythe reserve)          the port of this checkout
+///   PORT=$(hythe reserve web)      the port of its service `web`
+///
+/// Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 unexpected, 2 usage,
+/// 3 configuration, 4 policy failed, 5 no free port, 6 lock timeout, 7 not found, 8 refused,
+/// 9 ledger damaged or unwritable.
+#[derive(Debug, Parser)]
+#[command(name = "hythe", version, verbatim_doc_comment, max_term_width = 100)]
+#[command(disable_help_subcommand = true, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Work for this directory instead of the current one
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Read this file instead of the user's config.toml [env: HYTHE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Keep the ledger in this directory [env: HYTHE_STATE_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Write one JSON document, and errors as JSON to stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say what is being done; twice for more [env: HYTHE_LOG]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+    /// Wait at most this long for another hythe process that writes [env: HYTHE_LOCK_TIMEOUT]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) lock_timeout: Option<Duration>,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Reserve(reserve::Reserve),
+    Get(get::Get),
+    Release(release::Release),
+    List(list::List),
+    Show(show::Show),
+    Lock(lock::Lock),
+    Unlock(lock::Unlock),
+    Cleanup(cleanup::Cleanup),
+    Log(log::Log),
+    #[command(subcommand)]
+    Config(config::Config),
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    Completions(completions::Completions),
+}
+
+/// A service of this place, where one is meant.
+#[derive(Debug, Args)]
+pub(crate) struct OneService {
+    /// The service
+    #[arg(default_value = "main")]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScopeArg {
+    /// What the reservation belongs to: directory, project or service
+    #[arg(long)]
+    pub(crate) scope: Option<Scope>,
+}
+
+/// What flags say about settings that files can say as well.
+#[derive(Debug, Default)]
+pub(crate) struct SettingFlags {
+    pub(crate) range: Option<PortRange>,
+    pub(crate) on_conflict: Option<hythe_engine::config::OnConflict>,
+    pub(crate) project: Option<hythe_engine::Label>,
+}
+
+impl Command {
+    /// The flags of this command that stand for settings.
+    pub(crate) fn settings(&self) -> SettingFlags {
+        match self {
+            Self::Reserve(reserve) => SettingFlags {
+                range: reserve.range,
+                on_conflict: reserve.on_conflict,
+                project: reserve.project.clone(),
+            },
+            _ => SettingFlags::default(),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! One file per command. Its doc comment is its help.
+
+pub(crate) mod cleanup;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod lock;
+pub(crate) mod log;
+pub(crate) mod plugin;
+pub(crate) mod release;
+pub(crate) mod reserve;
+pub(crate) mod show;
+
+use hythe_engine::Timestamp;
+
+/// A time as tables show it: RFC 3339 to the second.
+fn short(time: Timestamp) -> String {
+    let text = time.to_string();
+    format!("{}Z", text.split('.').next().unwrap_or(&text))
+}

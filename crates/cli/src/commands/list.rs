@@ -1,0 +1,177 @@
+use std::path::PathBuf;
+
+use anstyle::AnsiColor;
+use clap::{Args, ValueEnum};
+use hythe_engine::{Engine, Label, ListFilter, Listed, Listening, Scope, Service};
+use serde_json::json;
+
+use super::short;
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::output::table::Table;
+use crate::output::{Output, clean, document};
+
+/// List reservations, and who listens on their ports
+#[derive(Debug, Args)]
+#[command(alias = "ls")]
+pub(crate) struct List {
+    /// Only of this project
+    #[arg(long, value_name = "NAME")]
+    project: Option<Label>,
+    /// Only of this service
+    #[arg(long, value_name = "NAME")]
+    service: Option<Service>,
+    /// Only of this agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<Label>,
+    /// Only of this directory and those below it
+    #[arg(long, value_name = "DIR")]
+    below: Option<PathBuf>,
+    /// Only of this scope: directory, project or service
+    #[arg(long)]
+    scope: Option<Scope>,
+    /// How to write them
+    #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with = "json")]
+    format: Format,
+}
+
+/// How to write a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Tsv,
+}
+
+const COLUMNS: [&str; 10] = [
+    "port",
+    "service",
+    "scope",
+    "project",
+    "task",
+    "agent",
+    "lease",
+    "locked",
+    "listening",
+    "directory",
+];
+
+impl List {
+    pub(crate) fn run(
+        &self,
+        engine: &Engine<'_>,
+        environment: &Environment,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let below = self.below.as_ref().map(|below| {
+            let below = environment.directory.join(below);
+            below.canonicalize().unwrap_or(below)
+        });
+        let filter = ListFilter {
+            project: self.project.clone(),
+            service: self.service.clone(),
+            agent: self.agent.clone(),
+            directory: below,
+            scope: self.scope,
+        };
+        let listed = engine.list(&filter)?;
+        if output.json {
+            let reservations: Vec<_> = listed.iter().map(document::listed).collect();
+            return output.print_json(&json!({ "version": 1, "reservations": reservations }));
+        }
+        match self.format {
+            Format::Table if listed.is_empty() => {
+                output.note("no reservations");
+                Ok(())
+            }
+            Format::Table => output.print(&table(&listed, output)),
+            Format::Csv => output.print(&separated(&listed, csv)),
+            Format::Tsv => output.print(&separated(&listed, tsv)),
+        }
+    }
+}
+
+fn table(listed: &[Listed], output: &Output) -> String {
+    let mut table = Table::new(
+        &["PORT", "SERVICE", "DIRECTORY", "PROJECT", "LISTENING", "LEASE", "LAST USED"],
+        2,
+    );
+    for Listed { observed, .. } in listed {
+        let reservation = &observed.reservation;
+        let belongs_to = match reservation.scope {
+            Scope::Directory => reservation.directory.display().to_string(),
+            Scope::Project => "(project)".to_owned(),
+            Scope::Service => "(machine)".to_owned(),
+        };
+        let lock = if reservation.locked { ", locked" } else { "" };
+        table.row([
+            reservation.port.to_string(),
+            reservation.service.to_string(),
+            belongs_to,
+            text(reservation.project.as_ref()),
+            word(observed.listening).to_owned(),
+            format!("{}{lock}", reservation.lease),
+            short(reservation.last_used_at),
+        ]);
+    }
+    let mut lines = table.render();
+    for (word, color) in [("  foreign  ", AnsiColor::Red), ("  mine  ", AnsiColor::Green)] {
+        let trimmed = word.trim();
+        lines = lines.replace(word, &word.replace(trimmed, &output.paint(color, trimmed)));
+    }
+    lines
+}
+
+const fn word(listening: Listening) -> &'static str {
+    match listening {
+        Listening::None => "none",
+        Listening::Mine => "mine",
+        Listening::Foreign => "foreign",
+        Listening::Unknown => "unknown",
+    }
+}
+
+fn text(label: Option<&Label>) -> String {
+    label.map(ToString::to_string).unwrap_or_default()
+}
+
+fn cells(Listed { observed, .. }: &Listed) -> [String; COLUMNS.len()] {
+    let reservation = &observed.reservation;
+    [
+        reservation.port.to_string(),
+        reservation.service.to_string(),
+        reservation.scope.to_string(),
+        text(reservation.project.as_ref()),
+        text(reservation.task.as_ref()),
+        text(reservation.agent.as_ref()),
+        reservation.lease.to_string(),
+        reservation.locked.to_string(),
+        word(observed.listening).to_owned(),
+        reservation.directory.display().to_string(),
+    ]
+}
+
+fn separated(listed: &[Listed], line: fn(&[String]) -> String) -> String {
+    let headings = COLUMNS.map(str::to_owned);
+    std::iter::once(line(&headings))
+        .chain(listed.iter().map(|listed| line(&cells(listed))))
+        .collect()
+}
+
+/// A line of CSV (RFC 4180): what contains a comma, a quote or a line break is quoted.
+fn csv(cells: &[String]) -> String {
+    let quoted = cells.iter().map(|cell| {
+        if cell.contains(['"', ',', '\n', '\r']) {
+            format!("\"{}\"", cell.replace('"', "\"\""))
+        } else {
+            cell.clone()
+        }
+    });
+    format!("{}\r\n", quoted.collect::<Vec<_>>().join(","))
+}
+
+/// A line of TSV, where a tab or a line break cannot be quoted: control characters are escaped.
+fn tsv(cells: &[String]) -> String {
+    let cleaned: Vec<_> = cells.iter().map(|cell| clean(cell)).collect();
+    format!("{}\n", cleaned.join("\t"))
+}

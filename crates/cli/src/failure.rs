@@ -1,0 +1,138 @@
+//! How a command fails: what is said, and the exit code.
+
+use std::io;
+
+use hythe_engine::{Error, ErrorKind};
+use serde_json::json;
+
+/// The exit codes. They are part of the interface: docs/cli.md lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum ExitCode {
+    Done = 0,
+    Unexpected = 1,
+    Usage = 2,
+    Configuration = 3,
+    Policy = 4,
+    NoFreePort = 5,
+    LockTimeout = 6,
+    NotFound = 7,
+    Refused = 8,
+    Ledger = 9,
+}
+
+impl ExitCode {
+    /// The word for it in JSON.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unexpected => "unexpected",
+            Self::Usage => "usage",
+            Self::Configuration => "configuration",
+            Self::Policy => "policy",
+            Self::NoFreePort => "no-free-port",
+            Self::LockTimeout => "lock-timeout",
+            Self::NotFound => "not-found",
+            Self::Refused => "refused",
+            Self::Ledger => "ledger",
+        }
+    }
+}
+
+impl From<ErrorKind> for ExitCode {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::Configuration => Self::Configuration,
+            ErrorKind::Policy => Self::Policy,
+            ErrorKind::NoFreePort => Self::NoFreePort,
+            ErrorKind::LockTimeout => Self::LockTimeout,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Refused => Self::Refused,
+            ErrorKind::Ledger => Self::Ledger,
+        }
+    }
+}
+
+/// A command that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) code: ExitCode,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    /// More for programs, beside the message.
+    pub(crate) details: serde_json::Value,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: &str, hint: Option<&str>) -> Self {
+        Self {
+            code: ExitCode::Usage,
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+            details: json!({}),
+        }
+    }
+
+    pub(crate) fn configuration(message: &str, hint: &str) -> Self {
+        Self {
+            code: ExitCode::Configuration,
+            message: message.to_owned(),
+            hint: Some(hint.to_owned()),
+            details: json!({}),
+        }
+    }
+
+    /// A result that could not be written.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        Self {
+            code: ExitCode::Unexpected,
+            message: format!("the result could not be written: {error}"),
+            hint: None,
+            details: json!({}),
+        }
+    }
+
+    /// The document for programs.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        json!({
+            "version": 1,
+            "error": {
+                "code": self.code.word(),
+                "exit_code": self.code as u8,
+                "message": self.message,
+                "hint": self.hint,
+                "details": self.details,
+            },
+        })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let details = match &error {
+            Error::Policy { error } => json!({
+                "plugin": error.plugin,
+                "function": error.function,
+                "selected_by": error.selected_by,
+            }),
+            Error::Plugin { error } => {
+                json!({ "plugin": error.name, "selected_by": error.selected_by })
+            }
+            Error::Config(error) => json!({
+                "path": error.path().map(|path| path.to_string_lossy()),
+                "line": error.line_column().map(|(line, _)| line),
+                "column": error.line_column().map(|(_, column)| column),
+            }),
+            Error::NoFreePort { service, range, refused } => {
+                let refused: serde_json::Map<_, _> = refused
+                    .iter()
+                    .map(|(refusal, count)| (refusal.to_string(), (*count).into()))
+                    .collect();
+                json!({ "service": service, "range": range, "refused": refused })
+            }
+            _ => json!({}),
+        };
+        Self { code: error.kind().into(), message: error.to_string(), hint: error.hint(), details }
+    }
+}

@@ -1,0 +1,114 @@
+//! `hythe`: a thin command line over the engine. Each command is a file of its own under
+//! `commands`; what it does is one verb of the engine.
+
+mod args;
+mod commands;
+mod environment;
+mod failure;
+mod output;
+
+use std::process::ExitCode as ProcessExit;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use hythe_engine::{Engine, Host, Notice};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command, Global};
+use crate::environment::Environment;
+use crate::failure::{ExitCode, Failure};
+use crate::output::Output;
+
+fn main() -> ProcessExit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ProcessExit::from(misused(&error) as u8),
+    };
+    let output = Output::new(&cli.global);
+    let outcome = log(&cli.global).and_then(|()| run(&cli, &output));
+    let code = match outcome {
+        Ok(()) => ExitCode::Done,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.code
+        }
+    };
+    ProcessExit::from(code as u8)
+}
+
+fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
+    if let Command::Completions(completions) = &cli.command {
+        return completions.run(output);
+    }
+    let environment = Environment::read(&cli.global)?;
+    let overrides = environment::overrides(&cli.global, &cli.command.settings())?;
+    let report = |notice: &Notice| output.notice(notice);
+    let directory = &environment.directory;
+    let engine = Engine::open(&Host, &environment.home, overrides, directory, &report)?;
+    match &cli.command {
+        Command::Reserve(reserve) => reserve.run(&engine, &environment, output),
+        Command::Get(get) => get.run(&engine, output),
+        Command::Release(release) => release.run(&engine, output),
+        Command::List(list) => list.run(&engine, &environment, output),
+        Command::Show(show) => show.run(&engine, output),
+        Command::Lock(lock) => lock.run(&engine, output),
+        Command::Unlock(unlock) => unlock.run(&engine, output),
+        Command::Cleanup(cleanup) => cleanup.run(&engine, output),
+        Command::Log(log) => log.run(&engine, output),
+        Command::Config(config) => config.run(&engine, &environment, output),
+        Command::Plugin(plugin) => plugin.run(&engine, output),
+        Command::Completions(_) => Ok(()),
+    }
+}
+
+/// Starts logging, when it is asked for; otherwise every message costs one comparison.
+fn log(global: &Global) -> Result<(), Failure> {
+    let filter = match (environment::log_filter(), global.verbose) {
+        (Some(filter), _) => filter,
+        (None, 0) => return Ok(()),
+        (None, 1) => "hythe=debug,hythe_engine=debug".to_owned(),
+        (None, _) => "trace".to_owned(),
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(|error| {
+        Failure::configuration(
+            &format!("the variable HYTHE_LOG is no log filter: {error}"),
+            "HYTHE_LOG=hythe_engine=debug",
+        )
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+    Ok(())
+}
+
+/// Answers what clap answers by itself: help, the version, and wrong arguments.
+#[expect(clippy::disallowed_methods, reason = "only wrong arguments are looked at a second time")]
+fn misused(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone away has had enough.
+            let _ = error.print();
+            ExitCode::Done
+        }
+        _ if std::env::args_os().any(|argument| argument == "--json") => {
+            let message = error.to_string();
+            let message = message.lines().next().unwrap_or_default();
+            let message = message.strip_prefix("error: ").unwrap_or(message);
+            let failure = Failure::usage(message, Some("hythe --help"));
+            // Nobody is left to be told when this fails.
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("{}\n", failure.json()).as_bytes(),
+            );
+            ExitCode::Usage
+        }
+        _ => {
+            // Nobody is left to be told when this fails.
+            let _ = error.print();
+            ExitCode::Usage
+        }
+    }
+}

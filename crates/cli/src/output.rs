@@ -1,0 +1,144 @@
+//! What is written: results to stdout, everything else to stderr, nothing that could command a
+//! terminal.
+
+pub(crate) mod document;
+pub(crate) mod table;
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use hythe_engine::Notice;
+use serde_json::Value;
+
+use crate::args::{ColorChoice, Global};
+use crate::environment;
+use crate::failure::Failure;
+
+/// Where and how this process writes.
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    quiet: bool,
+    color_out: bool,
+    color_err: bool,
+    noted: Cell<bool>,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global) -> Self {
+        let color = |terminal: bool| match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !environment::no_color(),
+        };
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            color_out: color(io::stdout().is_terminal()),
+            color_err: color(io::stderr().is_terminal()),
+            noted: Cell::new(false),
+        }
+    }
+
+    /// Writes a result. A reader that has gone away has had enough: that is no failure.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn print_json(&self, document: &Value) -> Result<(), Failure> {
+        self.print(&format!("{document:#}\n"))
+    }
+
+    /// Writes one line to stderr.
+    fn say(&self, line: &str) {
+        // Nobody is left to be told when this fails.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+        self.noted.set(true);
+    }
+
+    /// Says something beside the result.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(&clean(text));
+        }
+    }
+
+    /// Passes on what the engine has to say beside the result.
+    pub(crate) fn notice(&self, notice: &Notice) {
+        if self.quiet {
+            return;
+        }
+        let label = self.paint_err(AnsiColor::Yellow, "note:");
+        self.say(&format!("{label} {}", clean(&notice.to_string())));
+        if let Some(hint) = notice.hint() {
+            self.hint(&hint);
+        }
+    }
+
+    /// Says why the command failed.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            self.say(&failure.json().to_string());
+            return;
+        }
+        let label = self.paint_err(AnsiColor::Red, "error:");
+        self.say(&format!("{label} {}", clean(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            self.hint(hint);
+        }
+    }
+
+    fn hint(&self, hint: &str) {
+        let label = self.paint_err(AnsiColor::Cyan, "hint:");
+        self.say(&format!("{label} {}", clean(hint)));
+    }
+
+    fn paint_err(&self, color: AnsiColor, text: &str) -> String {
+        painted(self.color_err, color, text)
+    }
+
+    /// `text` in a colour, where results are coloured.
+    pub(crate) fn paint(&self, color: AnsiColor, text: &str) -> String {
+        painted(self.color_out, color, text)
+    }
+}
+
+fn painted(on: bool, color: AnsiColor, text: &str) -> String {
+    if !on {
+        return text.to_owned();
+    }
+    let style = Style::new().fg_color(Some(color.into()));
+    format!("{style}{text}{style:#}")
+}
+
+/// `text` without control characters, each written as Rust escapes it: names and paths are other
+/// people's, and a terminal obeys what it reads. Line breaks of our own are put in afterwards.
+pub(crate) fn clean(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len() + 8), |mut clean, character| {
+        // Writing to a string cannot fail.
+        let _ = match character.is_control() {
+            true => write!(clean, "{}", character.escape_default()),
+            false => write!(clean, "{character}"),
+        };
+        clean
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_commands_a_terminal_gets_through() {
+        assert_eq!(clean("plain ünï"), "plain ünï");
+        assert_eq!(clean("a\u{1b}[31mb\nc\u{9b}d"), "a\\u{1b}[31mb\\nc\\u{9b}d");
+    }
+}

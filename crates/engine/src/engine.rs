@@ -1,0 +1,176 @@
+//! The verbs of Hythe, and the only place that orders effects: open, observe, plan, apply.
+
+mod cleanup;
+mod error;
+mod explain;
+mod inspect;
+mod notice;
+mod observe;
+mod release;
+mod request;
+mod reserve;
+mod strategy;
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+pub use error::{Error, ErrorKind};
+pub use explain::{Explanation, PolicyCall};
+pub use inspect::{FoundPlugin, PluginFacts};
+pub use notice::Notice;
+pub use request::{
+    CleanupRequest, ListFilter, Listed, Outcome, ReleaseRequest, ReserveRequest, Reserved, Target,
+};
+
+use crate::config::{Config, ConfigFiles, Overrides, Settings};
+use crate::ledger::{Ledger, LedgerError};
+use crate::lock;
+use crate::place::Place;
+use crate::policy::{KeyDerivation, KeyRequest};
+use crate::reservation::{Key, Label, Scope, Service};
+use crate::system::System;
+use crate::wasm::Interface;
+use strategy::Strategies;
+
+/// Where an engine finds what it works with. Every path is absolute.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// Where the user's configuration is.
+    pub config: ConfigFiles,
+    /// The directory of the ledger and its lock.
+    pub state: PathBuf,
+    /// The directory of compiled plugins; without one they are compiled each time.
+    pub cache: Option<PathBuf>,
+}
+
+/// Hythe as it is for one directory: its place, its configuration, its policies.
+pub struct Engine<'a> {
+    system: &'a dyn System,
+    report: &'a dyn Fn(&Notice),
+    place: Place,
+    config: Config,
+    strategies: Strategies,
+    state: PathBuf,
+}
+
+impl<'a> Engine<'a> {
+    /// Opens the engine for `directory`. Reads configuration and nothing else: no plugin is loaded
+    /// and no ledger opened before an operation needs it.
+    ///
+    /// `report` is told what an operation has to say beside its result, while it happens.
+    pub fn open(
+        system: &'a dyn System,
+        home: &Home,
+        overrides: Overrides,
+        directory: &Path,
+        report: &'a dyn Fn(&Notice),
+    ) -> Result<Self, Error> {
+        let place = system
+            .locate(directory)
+            .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
+        let config = Config::load(&home.config, &place, overrides)?;
+        let strategies = Strategies::new(&config.settings().limits, home.cache.as_deref())?;
+        Ok(Self { system, report, place, config, strategies, state: home.state.clone() })
+    }
+
+    /// The directory the engine works for, and the checkout around it.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The configuration that holds there.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The file of the ledger.
+    #[must_use]
+    pub fn ledger_path(&self) -> PathBuf {
+        self.state.join("ledger.db")
+    }
+
+    fn settings(&self) -> &Settings {
+        self.config.settings()
+    }
+
+    fn tell(&self, notice: &Notice) {
+        (self.report)(notice);
+    }
+
+    /// The ledger for reading; `None` when there is none.
+    fn ledger(&self) -> Result<Option<Ledger>, LedgerError> {
+        Ledger::open(&self.ledger_path())
+    }
+
+    /// Runs `work` on the ledger while no other process writes to it.
+    fn writing<T>(&self, work: impl FnOnce(&mut Ledger) -> Result<T, Error>) -> Result<T, Error> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.state)
+            .map_err(|error| Error::State { path: self.state.clone(), error })?;
+        let waiting = |lock: &Path| self.tell(&Notice::Waiting { lock: lock.to_owned() });
+        let timeout = self.settings().lock_timeout.value;
+        lock::hold(&self.state.join("ledger.lock"), timeout, waiting, || {
+            work(&mut Ledger::open_for_writing(&self.ledger_path())?)
+        })?
+    }
+
+    /// The project that this place belongs to: as configured, else the name of its repository.
+    fn project(&self) -> Option<Label> {
+        let configured = self.settings().project.as_ref().map(|project| project.value.clone());
+        configured.or_else(|| {
+            let checkout = self.place.checkout.as_ref()?;
+            checkout.name.as_deref().and_then(Label::nearest)
+        })
+    }
+
+    /// What the reservation of a service belongs to: as asked for, else as configured.
+    fn scope(&self, service: &Service, asked: Option<Scope>) -> Scope {
+        let configured = || self.settings().services.get(service)?.scope.as_ref();
+        asked.or_else(|| configured().map(|scope| scope.value)).unwrap_or_default()
+    }
+
+    /// The keys of services in this place, and how they were derived.
+    fn keys(
+        &self,
+        services: &[Service],
+        asked: Option<Scope>,
+    ) -> Result<Vec<(Key, PolicyCall)>, Error> {
+        let choice = &self.settings().strategy.key;
+        let (policy, mut load) = explain::timed(|| {
+            self.strategies.policy(
+                self.settings(),
+                &choice.value,
+                &choice.origin,
+                Interface::KeyDerivation,
+            )
+        });
+        let policy = policy?;
+        let project = self.project();
+        let derive = |service: &Service| {
+            let request = KeyRequest {
+                scope: self.scope(service, asked),
+                service,
+                place: &self.place,
+                project: project.as_ref(),
+            };
+            let (text, call) = explain::timed(|| policy.derive(&request));
+            let key = Key { realm: strategy::realm(self.settings(), &choice.value), text: text? };
+            let call = PolicyCall {
+                policy: "key",
+                plugin: choice.value.clone(),
+                selected_by: choice.origin.to_string(),
+                told: explain::told_key(&request),
+                answered: key.text.clone().into(),
+                load: std::mem::take(&mut load),
+                call,
+            };
+            Ok((key, call))
+        };
+        services.iter().map(derive).collect()
+    }
+}

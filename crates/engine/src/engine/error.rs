@@ -1,0 +1,239 @@
+//! Why an operation failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{ConfigError, Origin};
+use crate::ledger::{LedgerError, LedgerProblem};
+use crate::lock::LockError;
+use crate::placement::Refusal;
+use crate::policy::{Failure, PolicyError};
+use crate::port::PortRange;
+use crate::reservation::Service;
+use crate::wasm::{OptionError, PluginError, Problem};
+
+/// A failed operation. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An option of a plugin is wrong.
+    #[error("{origin}: plugin `{plugin}`: {error}")]
+    Option {
+        /// The plugin.
+        plugin: String,
+        /// Where the option is set.
+        origin: Origin,
+        /// What is wrong with it.
+        error: OptionError,
+    },
+    /// A plugin cannot be used.
+    #[error("{error} (selected by {})", .error.selected_by)]
+    Plugin {
+        /// Which plugin, and why.
+        #[from]
+        error: PluginError,
+    },
+    /// A policy gave no usable answer.
+    #[error("{error} (selected by {})", .error.selected_by)]
+    Policy {
+        /// Which policy, and why.
+        #[from]
+        error: PolicyError,
+    },
+    /// The directory cannot be worked in.
+    #[error("{} is not a directory that can be used: {error}", .path.display())]
+    Place {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The process that should own a reservation is not there.
+    #[error("process {0} cannot own a reservation: it is not running")]
+    Owner(u32),
+    /// Every port that could be given was refused.
+    #[error("no free port for `{service}` in {range}{}", tally(.refused))]
+    NoFreePort {
+        /// The service.
+        service: Service,
+        /// The range.
+        range: PortRange,
+        /// How many ports were refused for each reason, the most frequent first.
+        refused: Vec<(Refusal, usize)>,
+    },
+    /// Another process holds the lock.
+    #[error(transparent)]
+    Lock(LockError),
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The state directory cannot be used.
+    #[error("the state directory {} cannot be used: {error}", .path.display())]
+    State {
+        /// The directory, or the lock file in it.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// What was asked for is not there.
+    #[error("{what}")]
+    NotFound {
+        /// What is not there.
+        what: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// It is there, but may not be done to.
+    #[error("{what}")]
+    Refused {
+        /// What may not be done, and why.
+        what: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// The kinds of failure that programs can tell apart. Each has one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request makes no sense.
+    Usage,
+    /// The configuration is wrong.
+    Configuration,
+    /// A policy or plugin failed or refused.
+    Policy,
+    /// There is no free port.
+    NoFreePort,
+    /// The lock was not had in time.
+    LockTimeout,
+    /// What was asked for is not there.
+    NotFound,
+    /// It is locked, in use, or somebody else's.
+    Refused,
+    /// The ledger is damaged or cannot be written.
+    Ledger,
+}
+
+impl From<LockError> for Error {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Unusable { path, error } => Self::State { path, error },
+            timeout @ LockError::Timeout { .. } => Self::Lock(timeout),
+        }
+    }
+}
+
+impl Error {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Usage(_) | Self::Owner(_) | Self::Place { .. } => ErrorKind::Usage,
+            Self::Config(_) | Self::Option { .. } => ErrorKind::Configuration,
+            Self::Plugin { .. } | Self::Policy { .. } => ErrorKind::Policy,
+            Self::NoFreePort { .. } => ErrorKind::NoFreePort,
+            Self::Lock(_) => ErrorKind::LockTimeout,
+            Self::Ledger(LedgerError { problem: LedgerProblem::Busy, .. }) => {
+                ErrorKind::LockTimeout
+            }
+            Self::Ledger(_) | Self::State { .. } => ErrorKind::Ledger,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Refused { .. } => ErrorKind::Refused,
+        }
+    }
+
+    /// What to do about it, where something can be done.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint.clone(),
+            Self::Option { error, .. } => error.hint.clone(),
+            Self::Plugin { error } => plugin_hint(error),
+            Self::Policy { error } => policy_hint(error),
+            Self::Place { .. } | Self::Usage(_) => None,
+            Self::Owner(_) => Some("name a running process with `--pid`".to_owned()),
+            Self::NoFreePort { refused, .. } => Some(range_hint(refused)),
+            Self::Lock(_) => Some("try again, or wait longer with `--lock-timeout 60s`".to_owned()),
+            Self::Ledger(error) => Some(ledger_hint(error)),
+            Self::State { .. } => Some(STATE_HINT.to_owned()),
+            Self::NotFound { hint, .. } | Self::Refused { hint, .. } => hint.clone(),
+        }
+    }
+}
+
+const STATE_HINT: &str = "keep it where you may write: HYTHE_STATE_DIR=DIR, or `--state-dir DIR`";
+
+fn tally(refused: &[(Refusal, usize)]) -> String {
+    let reasons: Vec<_> =
+        refused.iter().map(|(refusal, count)| format!("{count} {refusal}")).collect();
+    if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) }
+}
+
+fn range_hint(refused: &[(Refusal, usize)]) -> String {
+    match refused.first() {
+        Some((Refusal::Unprobed, _)) => {
+            "binding is forbidden here and the socket tables cannot be read; run hythe outside \
+             this sandbox"
+                .to_owned()
+        }
+        Some((Refusal::Privileged | Refusal::BrowserBlocked | Refusal::Ephemeral, _)) => {
+            "choose another `ports.range`, or list the ports in `ports.allow` of your config.toml"
+                .to_owned()
+        }
+        Some((Refusal::Reserved | Refusal::Frozen, _)) => {
+            "hythe cleanup --older-than 7d --dry-run".to_owned()
+        }
+        _ => "widen `ports.range` in your config.toml, or `--range FIRST-LAST`".to_owned(),
+    }
+}
+
+fn ledger_hint(error: &LedgerError) -> String {
+    match &error.problem {
+        LedgerProblem::Unwritable(_) | LedgerProblem::Unreadable(_) => STATE_HINT.to_owned(),
+        LedgerProblem::Full(_) => format!("make room on the disk; or {STATE_HINT}"),
+        LedgerProblem::Newer { .. } => "upgrade hythe".to_owned(),
+        LedgerProblem::Busy => "try again".to_owned(),
+        LedgerProblem::Damaged(_) | LedgerProblem::Alien | LedgerProblem::Failed(_) => {
+            let path = error.path.display();
+            format!("keep it and start anew: mv {path} {path}.damaged")
+        }
+    }
+}
+
+fn plugin_hint(error: &PluginError) -> Option<String> {
+    let hint = match &error.problem {
+        Problem::Import(import) if import.starts_with("wasi:") => {
+            "build it for wasm32-unknown-unknown instead of a wasi target, and make a component of \
+             it with `wasm-tools component new`"
+        }
+        Problem::Import(_) => "a policy gets all it may know as arguments; remove the import",
+        Problem::CoreModule => "wasm-tools component new MODULE.wasm -o COMPONENT.wasm",
+        Problem::Digest { .. } => "if the change is meant, pin the new digest",
+        Problem::Version { found, expected } => {
+            return Some(if found.as_str() > *expected {
+                "upgrade hythe".to_owned()
+            } else {
+                format!("rebuild the plugin for `{expected}`")
+            });
+        }
+        Problem::TooLarge { .. } => "limits.module_size in your config.toml",
+        Problem::MissingExport(_) => "hythe plugin list",
+        Problem::Unreadable { .. } => "relative paths start from the file that says them",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn policy_hint(error: &PolicyError) -> Option<String> {
+    match &error.failure {
+        Failure::Fuel(_) => Some("limits.fuel in your config.toml".to_owned()),
+        Failure::Memory(_) => Some("limits.memory in your config.toml".to_owned()),
+        Failure::AnswerSize(_) => Some("limits.answer_size in your config.toml".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,148 @@
+//! Looking at the machine: who listens, who lives, what is still there.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::Engine;
+use crate::observed::{Holder, Holders, Listening, Observed, Presence, Probe};
+use crate::port::{Port, PortSet};
+use crate::reservation::Reservation;
+
+/// What stands behind a reserved port.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) listening: Listening,
+    /// The processes behind the port; `None` when nobody listens or nothing could be seen.
+    pub(super) holder: Option<Holder>,
+}
+
+impl Standing {
+    /// Who holds the port, for people.
+    pub(super) fn describe(&self) -> String {
+        describe(self.holder.as_ref())
+    }
+}
+
+/// Who holds a port, for people.
+pub(super) fn describe(holder: Option<&Holder>) -> String {
+    match holder.and_then(|holder| holder.processes.first()) {
+        Some(process) => format!("process {} `{}`", process.pid, process.command),
+        None => "a process that cannot be seen from here".to_owned(),
+    }
+}
+
+impl Engine<'_> {
+    /// Finds out who holds the port of one reservation. A port that can be bound costs one bind.
+    pub(super) fn standing(&self, reservation: &Reservation) -> Standing {
+        let nobody = Standing { listening: Listening::None, holder: None };
+        let held = match self.system.probe(reservation.port) {
+            Probe::Free | Probe::Lingering => return nobody,
+            Probe::Held => true,
+            Probe::Inconclusive(reason) => {
+                tracing::debug!(port = %reservation.port, reason, "probe was inconclusive");
+                false
+            }
+        };
+        let ports = [reservation.port].into_iter().collect();
+        let hints: Vec<_> = hints(reservation).collect();
+        let holder = match self.system.holders(&ports, &hints) {
+            Ok(mut holders) => holders.remove(&reservation.port),
+            Err(error) => {
+                tracing::debug!(%error, "socket tables cannot be read");
+                return Standing { listening: Listening::Unknown, holder: None };
+            }
+        };
+        match holder {
+            Some(holder) => {
+                Standing { listening: reservation.judge(&holder), holder: Some(holder) }
+            }
+            // Bound, but not listening: somebody prepares to serve, or keeps the port for a moment.
+            None if held => Standing { listening: Listening::Unknown, holder: None },
+            None => nobody,
+        }
+    }
+
+    /// Looks at many reservations at once: the socket tables are read a single time, and each
+    /// directory is looked at once.
+    pub(super) fn observe(
+        &self,
+        reservations: Vec<Reservation>,
+    ) -> Vec<(Observed, Option<Holder>)> {
+        let ports: PortSet = reservations.iter().map(|reservation| reservation.port).collect();
+        let hints: Vec<_> = reservations.iter().flat_map(hints).collect();
+        let mut holders: Option<Holders> = if reservations.is_empty() {
+            Some(Holders::new())
+        } else {
+            self.system
+                .holders(&ports, &hints)
+                .inspect_err(|error| tracing::debug!(%error, "socket tables cannot be read"))
+                .ok()
+        };
+        let mut presence: HashMap<PathBuf, Presence> = HashMap::new();
+        let observed = reservations.into_iter().map(|reservation| {
+            let directory = *presence
+                .entry(reservation.directory.clone())
+                .or_insert_with(|| self.system.presence(&reservation.directory));
+            let holder = holders.as_mut().and_then(|holders| holders.remove(&reservation.port));
+            let listening = match (&holders, &holder) {
+                (None, _) => Listening::Unknown,
+                (Some(_), None) => Listening::None,
+                (Some(_), Some(holder)) => reservation.judge(holder),
+            };
+            let owner = reservation.owner.as_ref().map(|owner| self.system.liveness(owner));
+            (Observed { reservation, directory, owner, listening }, holder)
+        });
+        observed.collect()
+    }
+
+    /// One reservation whose port is held as `standing` says.
+    pub(super) fn observed(&self, reservation: Reservation, standing: &Standing) -> Observed {
+        Observed {
+            directory: self.system.presence(&reservation.directory),
+            owner: reservation.owner.as_ref().map(|owner| self.system.liveness(owner)),
+            listening: standing.listening,
+            reservation,
+        }
+    }
+
+    /// Whether `port` can be given: `Ok` when it can, with the reason when that was only read from
+    /// the socket tables.
+    pub(super) fn is_free(
+        &self,
+        port: Port,
+        tables: &mut Option<Option<Holders>>,
+        candidates: impl FnOnce() -> PortSet,
+    ) -> Verdict {
+        match self.system.probe(port) {
+            Probe::Free | Probe::Lingering => Verdict::Free,
+            Probe::Held => Verdict::Held,
+            Probe::Inconclusive(reason) => {
+                let tables =
+                    tables.get_or_insert_with(|| self.system.holders(&candidates(), &[]).ok());
+                match tables {
+                    Some(holders) if holders.contains_key(&port) => Verdict::Held,
+                    Some(_) => Verdict::Unlisted(reason),
+                    None => Verdict::Unknown,
+                }
+            }
+        }
+    }
+}
+
+/// Whether a port can be given.
+pub(super) enum Verdict {
+    /// It could be bound.
+    Free,
+    /// Somebody holds it.
+    Held,
+    /// It could not be tried, for this reason, but nobody is listed as listening there.
+    Unlisted(String),
+    /// Nothing could be found out.
+    Unknown,
+}
+
+/// Where to look first for the process that listens on a reserved port.
+fn hints(reservation: &Reservation) -> impl Iterator<Item = u32> + '_ {
+    let owner = reservation.owner.as_ref().map(|owner| owner.pid);
+    reservation.listener.into_iter().chain(owner)
+}

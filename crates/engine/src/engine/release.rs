@@ -1,0 +1,182 @@
+//! `release`, `lock` and `unlock`: what is done to reservations that are there.
+
+use std::path::Path;
+
+use super::{Engine, Error, Notice, ReleaseRequest, Target};
+use crate::event::Change;
+use crate::ledger::Ledger;
+use crate::observed::Listening;
+use crate::reservation::{Reservation, Scope, Service};
+
+impl Engine<'_> {
+    /// Gives reservations back. The answer is what was released, or would be in a dry run.
+    ///
+    /// All or none: one that is locked, or belongs to another directory, refuses them all unless
+    /// `force` is given.
+    pub fn release(&self, request: &ReleaseRequest) -> Result<Vec<Change>, Error> {
+        let targets = self.locate_targets(&request.target, request.force)?;
+        let plan = |ledger: &Ledger| {
+            let reservations = self.find_targets(ledger, &targets)?;
+            if !request.force {
+                reservations.iter().try_for_each(|reservation| self.may_release(reservation))?;
+            }
+            for reservation in &reservations {
+                if self.standing(reservation).listening == Listening::Mine {
+                    self.tell(&Notice::ReleasedWhileServed { port: reservation.port });
+                }
+            }
+            let reason = "asked to".to_owned();
+            let release = |reservation| Change::Released {
+                reservation,
+                policy: None,
+                reason: reason.clone(),
+            };
+            Ok::<_, Error>(reservations.into_iter().map(release).collect::<Vec<_>>())
+        };
+        let Some(ledger) = self.ledger()? else { return Err(nothing(&request.target)) };
+        if request.dry_run {
+            return plan(&ledger);
+        }
+        // What is not there needs no lock to be told.
+        self.find_targets(&ledger, &targets)?;
+        drop(ledger);
+        self.writing(|ledger| {
+            let changes = plan(ledger)?;
+            ledger.commit(self.system.now(), &changes, false)?;
+            Ok(changes)
+        })
+    }
+
+    /// Locks or unlocks the reservation of a service in this place. A locked reservation keeps its
+    /// port whatever policies say.
+    pub fn set_lock(
+        &self,
+        service: &Service,
+        scope: Option<Scope>,
+        locked: bool,
+    ) -> Result<Reservation, Error> {
+        let target = Target::Services(vec![service.clone()], scope);
+        let targets = self.locate_targets(&target, false)?;
+        let Some(ledger) = self.ledger()? else { return Err(nothing(&target)) };
+        self.find_targets(&ledger, &targets)?;
+        drop(ledger);
+        self.writing(|ledger| {
+            let mut reservation = self.find_targets(ledger, &targets)?.swap_remove(0);
+            if reservation.locked != locked {
+                reservation.locked = locked;
+                let change = match locked {
+                    true => Change::Locked(reservation.clone()),
+                    false => Change::Unlocked(reservation.clone()),
+                };
+                ledger.commit(self.system.now(), &[change], false)?;
+            }
+            Ok(reservation)
+        })
+    }
+
+    /// What a target means here, before the ledger is looked at.
+    fn locate_targets(&self, target: &Target, force: bool) -> Result<Located, Error> {
+        Ok(match target {
+            Target::Services(services, scope) => {
+                let keys = self.keys(services, *scope)?;
+                let keys = keys.into_iter().map(|(key, _)| key);
+                Located::Keys(services.iter().cloned().zip(keys).collect())
+            }
+            Target::Below => {
+                let home = self.config.home();
+                let directory = &self.place.directory;
+                let everything = home.is_some_and(|home| home.starts_with(directory))
+                    || directory.parent().is_none();
+                if everything && !force {
+                    return Err(Error::Refused {
+                        what: format!(
+                            "{} contains the home directory: all of your reservations would go",
+                            directory.display()
+                        ),
+                        hint: Some("hythe release --recursive --force".to_owned()),
+                    });
+                }
+                Located::Matching(target.clone())
+            }
+            other => Located::Matching(other.clone()),
+        })
+    }
+
+    fn find_targets(&self, ledger: &Ledger, targets: &Located) -> Result<Vec<Reservation>, Error> {
+        let target = match targets {
+            Located::Keys(keys) => {
+                let find = |(service, key)| match ledger.find(key)? {
+                    Some(reservation) => Ok(reservation),
+                    None => Err(missing(service)),
+                };
+                return keys.iter().map(|(service, key)| find((service, key))).collect();
+            }
+            Located::Matching(target) => target,
+        };
+        if let Target::Ports(ports) = target {
+            let find = |port| match ledger.at(port)? {
+                Some(reservation) => Ok(reservation),
+                None => Err(Error::NotFound {
+                    what: format!("port {port} is not reserved"),
+                    hint: Some("hythe list".to_owned()),
+                }),
+            };
+            return ports.iter().copied().map(find).collect();
+        }
+        let mut reservations = ledger.reservations()?;
+        reservations.retain(|reservation| match target {
+            Target::Here => reservation.directory == self.place.root(),
+            Target::Below => reservation.directory.starts_with(&self.place.directory),
+            Target::Project(project) => reservation.project.as_ref() == Some(project),
+            Target::Services(..) | Target::Ports(_) => false,
+        });
+        if reservations.is_empty() { Err(nothing(target)) } else { Ok(reservations) }
+    }
+
+    fn may_release(&self, reservation: &Reservation) -> Result<(), Error> {
+        let Reservation { port, service, directory, .. } = reservation;
+        let refused = |why: String| {
+            Err(Error::Refused {
+                what: format!("port {port} (`{service}`) is not released: {why}"),
+                hint: Some(format!("hythe release --port {port} --force")),
+            })
+        };
+        if reservation.locked {
+            return refused("it is locked".to_owned());
+        }
+        let mine = [self.place.root(), &self.place.directory];
+        let related = |mine: &&Path| directory.starts_with(mine);
+        if reservation.scope == Scope::Directory && !mine.iter().any(related) {
+            return refused(format!("it belongs to {}", directory.display()));
+        }
+        Ok(())
+    }
+}
+
+enum Located {
+    Keys(Vec<(Service, crate::reservation::Key)>),
+    Matching(Target),
+}
+
+pub(super) fn missing(service: &Service) -> Error {
+    Error::NotFound {
+        what: format!("`{service}` has no reservation here"),
+        hint: Some(format!("hythe reserve {service}")),
+    }
+}
+
+fn nothing(target: &Target) -> Error {
+    let what = match target {
+        Target::Services(services, _) => {
+            return missing(services.first().unwrap_or(&Service::default()));
+        }
+        Target::Ports(ports) => match ports.first() {
+            Some(port) => format!("port {port} is not reserved"),
+            None => "no port is named".to_owned(),
+        },
+        Target::Here => "this directory has no reservation".to_owned(),
+        Target::Below => "neither this directory nor one below it has a reservation".to_owned(),
+        Target::Project(project) => format!("project `{project}` has no reservation"),
+    };
+    Error::NotFound { what, hint: Some("hythe list".to_owned()) }
+}

@@ -1,0 +1,146 @@
+//! The policies that the configuration selects, loaded when they are needed.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::error::Error;
+use crate::bundled;
+use crate::config::{Authority, Declaration, Limits, Origin, Settings};
+use crate::reservation::Realm;
+use crate::wasm::{
+    self, Interface, NotAPolicy, Plugin, PluginError, PluginHost, Policy, Problem, Source,
+};
+
+/// Loads plugins by the names that the configuration gives them, each at most once.
+pub(super) struct Strategies {
+    host: PluginHost,
+    /// By name and, where a file declares it, the path.
+    loaded: RefCell<BTreeMap<(String, Option<PathBuf>), Rc<Plugin>>>,
+}
+
+impl Strategies {
+    pub(super) fn new(limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
+        let limits = wasm::Limits {
+            fuel: limits.fuel.value,
+            memory: limits.memory.value,
+            module_size: limits.module_size.value,
+            answer_size: limits.answer_size.value,
+            stack: limits.stack.value,
+        };
+        let host = PluginHost::new(limits, cache.map(Path::to_owned))?;
+        Ok(Self { host, loaded: RefCell::default() })
+    }
+
+    /// The plugin `name`, which `selected_by` asks for.
+    pub(super) fn plugin(
+        &self,
+        settings: &Settings,
+        name: &str,
+        selected_by: &Origin,
+    ) -> Result<Rc<Plugin>, Error> {
+        let declaration = declaration(settings, name);
+        let id = (name.to_owned(), declaration.map(|declaration| declaration.path.clone()));
+        if let Some(plugin) = self.loaded.borrow().get(&id) {
+            return Ok(Rc::clone(plugin));
+        }
+        let plugin = match (declaration, bundled::source(name)) {
+            (Some(Declaration { path, sha256, .. }), _) => {
+                let sha256 = sha256.as_ref().map(ToString::to_string);
+                let source = Source::File { path, sha256: sha256.as_deref() };
+                self.host.load(name, selected_by.to_string(), source)?
+            }
+            (None, Some(source)) => self.host.load(name, selected_by.to_string(), source)?,
+            (None, None) => {
+                let name = name.to_owned();
+                let selected_by = selected_by.to_string();
+                return Err(PluginError { name, selected_by, problem: Problem::Unknown }.into());
+            }
+        };
+        let plugin = Rc::new(plugin);
+        self.loaded.borrow_mut().insert(id, Rc::clone(&plugin));
+        Ok(plugin)
+    }
+
+    /// The plugin `name` with its options, ready to decide about `interface`.
+    pub(super) fn policy(
+        &self,
+        settings: &Settings,
+        name: &str,
+        selected_by: &Origin,
+        interface: Interface,
+    ) -> Result<Policy, Error> {
+        let plugin = self.plugin(settings, name, selected_by)?;
+        plugin
+            .policy(interface, &options(settings, name))
+            .map_err(|error| refine(settings, name, error))
+    }
+
+    /// Checks the options of the plugin `name` against its schema.
+    pub(super) fn check(
+        &self,
+        settings: &Settings,
+        name: &str,
+        selected_by: &Origin,
+    ) -> Result<(), Error> {
+        let plugin = self.plugin(settings, name, selected_by)?;
+        plugin
+            .check(&options(settings, name))
+            .map(drop)
+            .map_err(|error| refine(settings, name, error))
+    }
+}
+
+pub(super) fn declaration<'a>(settings: &'a Settings, name: &str) -> Option<&'a Declaration> {
+    settings.plugins.get(name).and_then(|plugin| plugin.declaration.as_ref())
+}
+
+/// Whose word the plugin's code is.
+pub(super) fn authority(settings: &Settings, name: &str) -> Authority {
+    declaration(settings, name)
+        .map_or(Authority::User, |declaration| declaration.origin.authority())
+}
+
+/// The realm of the keys that the plugin `name` derives. What a project's files decide about the
+/// plugin, its code or only one of its options, confines the keys to the project: they must not
+/// meet anybody else's. The bundled plugins cannot be led astray by options.
+pub(super) fn realm(settings: &Settings, name: &str) -> Realm {
+    let Some(plugin) = settings.plugins.get(name) else { return Realm::User };
+    let Some(declaration) = &plugin.declaration else { return Realm::User };
+    plugin
+        .options
+        .values()
+        .map(|option| option.origin.authority())
+        .chain([declaration.origin.authority()])
+        .max()
+        .map_or(Realm::User, Realm::from)
+}
+
+fn options(settings: &Settings, name: &str) -> BTreeMap<String, Value> {
+    settings.plugins.get(name).map_or_else(BTreeMap::new, |plugin| {
+        let value = |(option, value): (&String, &crate::config::Set<Value>)| {
+            (option.clone(), value.value.clone())
+        };
+        plugin.options.iter().map(value).collect()
+    })
+}
+
+/// Says where a wrong option was set.
+fn refine(settings: &Settings, name: &str, error: NotAPolicy) -> Error {
+    match error {
+        NotAPolicy::Plugin(error) => error.into(),
+        NotAPolicy::Option(error) => {
+            let plugin = settings.plugins.get(name);
+            let origin = plugin
+                .and_then(|plugin| plugin.options.get(&error.option))
+                .map(|option| &option.origin)
+                .or_else(|| declaration(settings, name).map(|declaration| &declaration.origin))
+                .cloned()
+                .unwrap_or(Origin::BuiltIn);
+            Error::Option { plugin: name.to_owned(), origin, error }
+        }
+    }
+}

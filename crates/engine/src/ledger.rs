@@ -1,0 +1,444 @@
+//! The ledger: who has which port, what was given back, and what happened.
+//!
+//! A handful of verbs over SQLite: open, look up, list, commit, events. Writers hold the file lock
+//! of [`lock`](crate::lock), so that at most one of them is at work; readers never take it, never
+//! create anything and need no right to write.
+//!
+//! The journal is a rollback journal that is deleted after each transaction: a reader finds nothing
+//! but the database itself, and a directory it may not write to is no obstacle. Under a
+//! write-ahead log each process would have to make, or recover, two more files before its first
+//! look-up. `cargo bench -p hythe-engine --bench journal` measures both.
+
+mod rows;
+mod schema;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use crate::event::{Change, Event, EventKind};
+use crate::port::Port;
+use crate::reservation::{Key, Reservation};
+use crate::time::Timestamp;
+
+/// How long a reader waits for a commit that is just being written to disk.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most events that are kept; the oldest go first.
+const MAX_EVENTS: i64 = 100_000;
+
+/// A ledger that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger {} {problem}", .path.display())]
+pub struct LedgerError {
+    /// The database file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: LedgerProblem,
+}
+
+/// What is wrong with a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerProblem {
+    /// It is no SQLite database, or its pages contradict each other.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+    /// It is an SQLite database of something else.
+    #[error("is the database of another program")]
+    Alien,
+    /// A later version of Hythe wrote it.
+    #[error("has schema version {found}, but this hythe knows only up to {known}")]
+    Newer {
+        /// The version of the file.
+        found: i32,
+        /// The highest version this program knows.
+        known: i32,
+    },
+    /// It, or its directory, may not be written to.
+    #[error("cannot be written: {0}")]
+    Unwritable(String),
+    /// It may not be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// The disk is full, or the file may not grow.
+    #[error("cannot grow: {0}")]
+    Full(String),
+    /// Another process kept it busy.
+    #[error("is kept busy by another process")]
+    Busy,
+    /// SQLite failed in some other way.
+    #[error("failed: {0}")]
+    Failed(String),
+}
+
+/// An open ledger.
+pub struct Ledger {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// Which ports are not free to be given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Occupancy {
+    /// The ports that are reserved, in no particular order.
+    pub reserved: Vec<Port>,
+    /// The ports that were released within the freeze period.
+    pub frozen: Vec<Port>,
+    /// The port that was given most recently.
+    pub latest: Option<Port>,
+}
+
+/// Which events are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Only events with a higher number than this.
+    pub after: Option<i64>,
+    /// Only events at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only events of this port, before or after a move.
+    pub port: Option<Port>,
+    /// Only events of this key.
+    pub key: Option<String>,
+    /// Only events of this kind.
+    pub kind: Option<EventKind>,
+    /// At most this many, the latest.
+    pub limit: Option<u32>,
+}
+
+type Outcome<T> = Result<T, LedgerError>;
+
+impl Ledger {
+    /// Opens the ledger for reading; `None` when there is none. Creates nothing.
+    pub fn open(path: &Path) -> Outcome<Option<Self>> {
+        let ledger = match Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+            Ok(ledger) => ledger,
+            Err(_) if is_missing(path) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match ledger.version() {
+            Ok(schema::VERSION) => Ok(Some(ledger)),
+            // A writer was killed in the middle of its transaction: whoever may write rolls it back,
+            // by opening the ledger for writing and looking at it.
+            Err(LedgerError { problem: LedgerProblem::Unwritable(_), .. }) => {
+                let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                ledger.version()?;
+                Ok(Some(ledger))
+            }
+            Ok(_) => Err(fail(path, LedgerProblem::Failed("its schema is out of date".to_owned()))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the ledger for writing, creates it when it is missing, and brings its schema up to
+    /// date. The caller holds the file lock.
+    pub fn open_for_writing(path: &Path) -> Outcome<Self> {
+        if is_missing(path) {
+            Self::create(path)?;
+        }
+        let mut ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let failed = |error| ledger_error(path, &error);
+        ledger.connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        // Without it a large transaction could shut readers out before it commits.
+        ledger.connection.pragma_update(None, "cache_spill", false).map_err(failed)?;
+        let version = ledger.version()?;
+        if version < schema::VERSION {
+            schema::migrate(&mut ledger.connection, version).map_err(failed)?;
+        }
+        Ok(ledger)
+    }
+
+    /// Makes an empty ledger elsewhere and moves it into its place, so that no crash leaves half of
+    /// one behind, and an empty file in its place always means damage.
+    fn create(path: &Path) -> Outcome<()> {
+        let io_error = |error: io::Error| fail(path, io_problem(&error));
+        let draft = path.with_extension("db.new");
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
+            _ => {}
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut ledger = Self::connect(&draft, flags).map_err(|error| fail(path, error.problem))?;
+        let failed = |error| ledger_error(path, &error);
+        // Until it is in its place there is nothing to protect: one sync at the end is enough.
+        ledger.connection.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;
+        ledger.connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
+        schema::migrate(&mut ledger.connection, 0).map_err(failed)?;
+        ledger.connection.close().map_err(|(_, error)| ledger_error(path, &error))?;
+        File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error)?;
+        fs::rename(&draft, path).map_err(io_error)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Outcome<Self> {
+        let failed = |error| ledger_error(path, &error);
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// The version of the schema; fails when the file is no ledger, or a later one.
+    fn version(&self) -> Outcome<i32> {
+        let (application, version) = schema::identity(&self.connection).map_err(self.failed())?;
+        if application != schema::APPLICATION_ID {
+            let empty = fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() == 0);
+            return Err(self.fail(if empty {
+                LedgerProblem::Damaged("it is empty".to_owned())
+            } else {
+                LedgerProblem::Alien
+            }));
+        }
+        if version > schema::VERSION {
+            let known = schema::VERSION;
+            return Err(self.fail(LedgerProblem::Newer { found: version, known }));
+        }
+        Ok(version)
+    }
+
+    /// The reservation of a key.
+    pub fn find(&self, key: &Key) -> Outcome<Option<Reservation>> {
+        let sql =
+            format!("SELECT {} FROM reservation WHERE key = ? AND realm = ?", rows::RESERVATION);
+        self.connection
+            .prepare(&sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_row((&key.text, rows::realm_bytes(&key.realm)), rows::reservation)
+                    .optional()
+            })
+            .map_err(self.failed())
+    }
+
+    /// The reservation that has a port.
+    pub fn at(&self, port: Port) -> Outcome<Option<Reservation>> {
+        let sql = format!("SELECT {} FROM reservation WHERE port = ?", rows::RESERVATION);
+        self.connection
+            .query_row(&sql, [port.get()], rows::reservation)
+            .optional()
+            .map_err(self.failed())
+    }
+
+    /// Every reservation, by port.
+    pub fn reservations(&self) -> Outcome<Vec<Reservation>> {
+        let sql = format!("SELECT {} FROM reservation ORDER BY port", rows::RESERVATION);
+        self.list(&sql, [], rows::reservation)
+    }
+
+    /// The ports that are taken or frozen: released less than `freeze` before or after `now`, by a
+    /// clock that may have been set back.
+    pub fn occupancy(&self, now: Timestamp, freeze: Duration) -> Outcome<Occupancy> {
+        let port = |row: &rusqlite::Row<'_>| rows::port(row, "port");
+        // Read from the narrow index on `created_at`: the latest comes last.
+        let reserved = self.list("SELECT port FROM reservation ORDER BY created_at", [], port)?;
+        let frozen = if freeze.is_zero() {
+            Vec::new()
+        } else {
+            self.list(
+                "SELECT port FROM released WHERE released_at > ? AND released_at < ?",
+                [now.before(freeze).millis(), now.after(freeze).millis()],
+                port,
+            )?
+        };
+        Ok(Occupancy { latest: reserved.last().copied(), reserved, frozen })
+    }
+
+    /// The ports that are taken by reservations of `directory` and the directories below it.
+    pub fn occupied_below(&self, directory: &Path) -> Outcome<Occupancy> {
+        // Everything below begins with the directory and a slash; `0` is the byte after the slash.
+        let bound = |end: u8| [directory.as_os_str().as_bytes(), &[end]].concat();
+        let reserved = self.list(
+            "SELECT port FROM reservation WHERE directory = ?1 \
+                OR (directory >= ?2 AND directory < ?3) ORDER BY created_at",
+            (directory.as_os_str().as_bytes(), bound(b'/'), bound(b'0')),
+            |row| rows::port(row, "port"),
+        )?;
+        let latest = reserved.last().copied();
+        let mut occupancy = Occupancy { reserved, frozen: Vec::new(), latest };
+        occupancy.reserved.sort_unstable();
+        Ok(occupancy)
+    }
+
+    /// The ports that a key has given back and nobody has taken since, the latest first.
+    pub fn released(&self, key: &Key) -> Outcome<Vec<Port>> {
+        self.list(
+            "SELECT port FROM released WHERE key = ? AND realm = ? ORDER BY released_at DESC, port",
+            (&key.text, rows::realm_bytes(&key.realm)),
+            |row| rows::port(row, "port"),
+        )
+    }
+
+    /// When the cleanup policies were last run over everything.
+    pub fn cleaned_at(&self) -> Outcome<Timestamp> {
+        self.connection
+            .query_row("SELECT cleaned_at FROM state WHERE id = 1", [], |row| row.get(0))
+            .map(Timestamp::from_millis)
+            .map_err(self.failed())
+    }
+
+    /// What happened, oldest first.
+    pub fn events(&self, filter: &EventFilter) -> Outcome<Vec<Event>> {
+        let sql = "SELECT * FROM event WHERE id > ?1 AND at >= ?2 \
+            AND (?3 IS NULL OR port = ?3 OR from_port = ?3) AND (?4 IS NULL OR key = ?4) \
+            AND (?5 IS NULL OR kind = ?5) ORDER BY id DESC LIMIT ?6";
+        let mut events = self.list(
+            sql,
+            (
+                filter.after.unwrap_or(0),
+                filter.since.map_or(0, Timestamp::millis),
+                filter.port.map(Port::get),
+                filter.key.as_deref(),
+                filter.kind.map(EventKind::word),
+                filter.limit.map_or(-1, i64::from),
+            ),
+            rows::event,
+        )?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// Writes all of `changes` and their events, or nothing. `cleaned` says that the cleanup
+    /// policies were run over everything.
+    pub fn commit(&mut self, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<()> {
+        let path = &self.path;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| ledger_error(path, &error))?;
+        write(&transaction, at, changes, cleaned)
+            .and_then(|()| transaction.commit())
+            .map_err(|error| ledger_error(path, &error))
+    }
+
+    /// What SQLite's own check of the whole file finds; empty when it is sound.
+    pub fn check(&self) -> Outcome<Vec<String>> {
+        let mut findings =
+            self.list("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))?;
+        findings.retain(|finding| finding != "ok");
+        Ok(findings)
+    }
+
+    fn list<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Outcome<Vec<T>> {
+        self.connection
+            .prepare(sql)
+            .and_then(|mut statement| statement.query_map(parameters, read)?.collect())
+            .map_err(self.failed())
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> LedgerError {
+        |error| ledger_error(&self.path, &error)
+    }
+
+    fn fail(&self, problem: LedgerProblem) -> LedgerError {
+        fail(&self.path, problem)
+    }
+}
+
+fn write(
+    connection: &Connection,
+    at: Timestamp,
+    changes: &[Change],
+    cleaned: bool,
+) -> rusqlite::Result<()> {
+    let mut delete = connection.prepare("DELETE FROM reservation WHERE port = ?")?;
+    let mut put = connection.prepare(rows::PUT_RESERVATION)?;
+    let mut release = connection.prepare("INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?)")?;
+    let mut claim = connection.prepare("DELETE FROM released WHERE port = ?")?;
+    let mut record = connection.prepare(rows::PUT_EVENT)?;
+    for change in changes {
+        let reservation = change.reservation();
+        let left = match change {
+            Change::Released { .. } => Some(reservation.port),
+            Change::Moved { from, .. } => Some(*from),
+            _ => None,
+        };
+        if let Some(port) = left {
+            let key = &reservation.key;
+            release.execute((port.get(), rows::realm_bytes(&key.realm), &key.text, at.millis()))?;
+            delete.execute([port.get()])?;
+        }
+        match change {
+            Change::Released { .. } => {}
+            Change::Reserved(_) | Change::Returned(_) | Change::Moved { .. } => {
+                rows::insert(&mut put, reservation)?;
+                claim.execute([reservation.port.get()])?;
+            }
+            Change::Updated(_) | Change::Locked(_) | Change::Unlocked(_) | Change::Touched(_) => {
+                delete.execute([reservation.port.get()])?;
+                rows::insert(&mut put, reservation)?;
+            }
+        }
+        if let Some(event) = change.event(at) {
+            rows::insert_event(&mut record, &event)?;
+        }
+    }
+    if cleaned {
+        connection.execute("UPDATE state SET cleaned_at = ? WHERE id = 1", [at.millis()])?;
+    }
+    connection
+        .execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", [MAX_EVENTS])?;
+    Ok(())
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn fail(path: &Path, problem: LedgerProblem) -> LedgerError {
+    LedgerError { path: path.to_owned(), problem }
+}
+
+fn io_problem(error: &io::Error) -> LedgerProblem {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            LedgerProblem::Full(error.to_string())
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            LedgerProblem::Unwritable(error.to_string())
+        }
+        _ => LedgerProblem::Failed(error.to_string()),
+    }
+}
+
+fn ledger_error(path: &Path, error: &rusqlite::Error) -> LedgerError {
+    let text = error.to_string();
+    let problem = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerProblem::Damaged(text),
+        Some(ErrorCode::ReadOnly) => LedgerProblem::Unwritable(text),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => match File::open(path) {
+            Err(error) => LedgerProblem::Unreadable(error.to_string()),
+            // The database opens, so it is the journal beside it that does not.
+            Ok(_) => LedgerProblem::Unwritable(text),
+        },
+        Some(ErrorCode::DiskFull) => LedgerProblem::Full(text),
+        Some(ErrorCode::SystemIoFailure) => io_failure(error, text),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerProblem::Busy,
+        // Tables or values that the schema does not allow: the file is not what it says it is.
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+            LedgerProblem::Failed(text)
+        }
+        Some(_) => LedgerProblem::Damaged(text),
+        None => LedgerProblem::Damaged(text),
+    };
+    fail(path, problem)
+}
+
+/// An I/O error of SQLite: a write that hits a limit on file sizes is reported as one, not as a
+/// full disk (SQLITE_IOERR_WRITE, <https://www.sqlite.org/rescode.html#ioerr_write>).
+fn io_failure(error: &rusqlite::Error, text: String) -> LedgerProblem {
+    const IOERR_READ: i32 = 266;
+    const IOERR_SHORT_READ: i32 = 522;
+    match error.sqlite_error().map(|error| error.extended_code) {
+        Some(IOERR_READ | IOERR_SHORT_READ) => LedgerProblem::Unreadable(text),
+        _ => LedgerProblem::Full(text),
+    }
+}
