@@ -9,7 +9,7 @@ mod output;
 
 use std::process::ExitCode as ProcessExit;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use clap::error::ErrorKind;
 use hythe_engine::{Engine, Host, Notice};
 use tracing_subscriber::EnvFilter;
@@ -20,7 +20,7 @@ use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 
 fn main() -> ProcessExit {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return ProcessExit::from(misused(&error) as u8),
     };
@@ -36,6 +36,16 @@ fn main() -> ProcessExit {
     ProcessExit::from(code as u8)
 }
 
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = cli.map_err(|error| error.format(&mut command));
+    // Taking the description of all commands apart would cost more than parsing one of them.
+    std::mem::forget(command);
+    cli
+}
+
 fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
     if let Command::Completions(completions) = &cli.command {
         return completions.run(output);
@@ -45,7 +55,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
     let report = |notice: &Notice| output.notice(notice);
     let directory = &environment.directory;
     let engine = Engine::open(&Host, &environment.home, overrides, directory, &report)?;
-    match &cli.command {
+    let outcome = match &cli.command {
         Command::Reserve(reserve) => reserve.run(&engine, &environment, output),
         Command::Get(get) => get.run(&engine, output),
         Command::Release(release) => release.run(&engine, output),
@@ -58,7 +68,10 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Config(config) => config.run(&engine, &environment, output),
         Command::Plugin(plugin) => plugin.run(&engine, output),
         Command::Completions(_) => Ok(()),
-    }
+    };
+    // The process ends here, and the system takes back its memory faster than we could.
+    std::mem::forget(engine);
+    outcome
 }
 
 /// Starts logging, when it is asked for; otherwise every message costs one comparison.

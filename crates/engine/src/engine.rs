@@ -30,7 +30,7 @@ use crate::place::Place;
 use crate::policy::{KeyDerivation, KeyRequest};
 use crate::reservation::{Key, Label, Scope, Service};
 use crate::system::System;
-use crate::wasm::Interface;
+use crate::wasm::{Interface, Policy};
 use strategy::Strategies;
 
 /// Where an engine finds what it works with. Every path is absolute.
@@ -134,6 +134,12 @@ impl<'a> Engine<'a> {
         asked.or_else(|| configured().map(|scope| scope.value)).unwrap_or_default()
     }
 
+    fn key_policy(&self) -> Result<Policy, Error> {
+        let choice = &self.settings().strategy.key;
+        let interface = Interface::KeyDerivation;
+        self.strategies.policy(self.settings(), &choice.value, &choice.origin, interface)
+    }
+
     /// The keys of services in this place, and how they were derived.
     fn keys(
         &self,
@@ -141,14 +147,7 @@ impl<'a> Engine<'a> {
         asked: Option<Scope>,
     ) -> Result<Vec<(Key, PolicyCall)>, Error> {
         let choice = &self.settings().strategy.key;
-        let (policy, mut load) = explain::timed(|| {
-            self.strategies.policy(
-                self.settings(),
-                &choice.value,
-                &choice.origin,
-                Interface::KeyDerivation,
-            )
-        });
+        let (policy, mut load) = explain::timed(|| self.key_policy());
         let policy = policy?;
         let project = self.project();
         let derive = |service: &Service| {

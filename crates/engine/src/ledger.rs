@@ -114,23 +114,30 @@ type Outcome<T> = Result<T, LedgerError>;
 impl Ledger {
     /// Opens the ledger for reading; `None` when there is none. Creates nothing.
     pub fn open(path: &Path) -> Outcome<Option<Self>> {
-        let ledger = match Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
-            Ok(ledger) => ledger,
-            Err(_) if is_missing(path) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        match ledger.version() {
-            Ok(schema::VERSION) => Ok(Some(ledger)),
+        if is_missing(path) {
+            return Ok(None);
+        }
+        let read_only = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .and_then(|ledger| ledger.snapshot());
+        match read_only {
             // A writer was killed in the middle of its transaction: whoever may write rolls it back,
             // by opening the ledger for writing and looking at it.
             Err(LedgerError { problem: LedgerProblem::Unwritable(_), .. }) => {
                 let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-                ledger.version()?;
-                Ok(Some(ledger))
+                ledger.snapshot().map(Some)
             }
-            Ok(_) => Err(fail(path, LedgerProblem::Failed("its schema is out of date".to_owned()))),
-            Err(error) => Err(error),
+            snapshot => snapshot.map(Some),
         }
+    }
+
+    /// Begins the one transaction of a reader: all it reads is of one moment, and the file is locked
+    /// and its change counter looked at once. Until the ledger is dropped, no writer can commit.
+    fn snapshot(self) -> Outcome<Self> {
+        self.connection.execute_batch("BEGIN").map_err(self.failed())?;
+        if self.version()? < schema::VERSION {
+            return Err(self.fail(LedgerProblem::Failed("its schema is out of date".to_owned())));
+        }
+        Ok(self)
     }
 
     /// Opens the ledger for writing, creates it when it is missing, and brings its schema up to

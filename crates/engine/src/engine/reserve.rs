@@ -52,14 +52,11 @@ impl Engine<'_> {
     /// The port of each service in this place, reserving what is missing: all of them or none.
     pub fn reserve(&self, request: &ReserveRequest) -> Result<Vec<Reserved>, Error> {
         let wants = self.wants(request)?;
-        let ledger = self.ledger()?;
-        let found =
-            ledger.as_ref().map_or(Ok(None), |ledger| self.warm(ledger, &wants, request))?;
-        if let Some((answers, fresh)) = found {
+        let found = self.ledger()?.map_or(Ok(Vec::new()), |ledger| find_all(&ledger, &wants))?;
+        if let Some((answers, fresh)) = self.warm(found, &wants, request) {
             if fresh || request.dry_run {
                 return Ok(answers);
             }
-            drop(ledger);
             // The answer is known; only its use is still to be recorded.
             return self.locked(&wants, request, Sweep::No).or_else(|error| match error {
                 Error::Ledger(_) | Error::State { .. } | Error::Lock(_) => {
@@ -69,10 +66,14 @@ impl Engine<'_> {
                 error => Err(error),
             });
         }
-        let sweep = self.sweep(ledger.as_ref(), &wants)?;
-        let run = |sweep| match request.dry_run {
-            true => self.attempt(ledger.as_ref(), &wants, request, sweep).map(|plan| plan.answers),
-            false => self.locked(&wants, request, sweep),
+        let sweep = self.sweep(&wants)?;
+        let run = |sweep| {
+            if request.dry_run {
+                let ledger = self.ledger()?;
+                self.attempt(ledger.as_ref(), &wants, request, sweep).map(|plan| plan.answers)
+            } else {
+                self.locked(&wants, request, sweep)
+            }
         };
         match run(sweep) {
             Err(full @ Error::NoFreePort { .. }) => match self.load_cleanup() {
@@ -142,22 +143,24 @@ impl Engine<'_> {
     /// whether even that is recorded.
     fn warm(
         &self,
-        ledger: &Ledger,
+        found: Vec<Reservation>,
         wants: &[Want<'_>],
         request: &ReserveRequest,
-    ) -> Result<Option<(Vec<Reserved>, bool)>, Error> {
+    ) -> Option<(Vec<Reserved>, bool)> {
+        if found.len() < wants.len() {
+            return None;
+        }
         let now = self.system.now();
         let mut answers = Vec::with_capacity(wants.len());
         let mut fresh = true;
-        for want in wants {
-            let Some(reservation) = ledger.find(&want.key)? else { return Ok(None) };
+        for (want, reservation) in wants.iter().zip(found) {
             let standing = self.standing(&reservation);
             match self.decide(&reservation, &standing, request) {
                 Decision::Keep | Decision::KeepHeld(_) => {}
-                Decision::Move(_) | Decision::Refuse(_) => return Ok(None),
+                Decision::Move(_) | Decision::Refuse(_) => return None,
             }
             if self.applied(want, &reservation) != reservation {
-                return Ok(None);
+                return None;
             }
             fresh &= plan::is_fresh(&reservation, now);
             answers.push(self.existing(want, reservation, &standing, request));
@@ -165,7 +168,7 @@ impl Engine<'_> {
         if fresh || request.dry_run {
             answers.iter().for_each(|answer| self.tell_if_kept(answer, request));
         }
-        Ok(Some((answers, fresh)))
+        Some((answers, fresh))
     }
 
     fn decide(
@@ -286,8 +289,8 @@ impl Engine<'_> {
     ) -> Result<(Change, Reserved), Error> {
         let now = self.system.now();
         let returning = ledger.map_or(Ok(Vec::new()), |ledger| ledger.released(&want.key))?;
-        let call = self.candidates(ledger, berths, want, returning, request)?;
-        let (candidates, selection_call) = call;
+        let (candidates, selection_call) =
+            self.candidates(ledger, berths, want, returning, request)?;
         // What the key itself gave back is frozen for others only.
         let mut filter = berths.filter.clone();
         candidates.returning.iter().for_each(|port| {
@@ -308,7 +311,8 @@ impl Engine<'_> {
             Wish::Proposed => selection_call.plugin.clone(),
             _ => "preferred".to_owned(),
         };
-        let strategy = Provenance { key: want.key_call.plugin.clone(), selection };
+        let key = self.key_policy()?.plugin().label();
+        let strategy = Provenance { key, selection };
         let (reservation, change, outcome) = match from {
             Some((old, standing)) => {
                 let (reason, from) = (reason(cause, &standing), old.port);
@@ -528,25 +532,24 @@ impl Engine<'_> {
 
     /// Whether cleanup runs beside this request: now and then, when a key is new. Its policies are
     /// loaded here, before the lock: a cold compile must not hold others up.
-    fn sweep(&self, ledger: Option<&Ledger>, wants: &[Want<'_>]) -> Result<Sweep, Error> {
+    fn sweep(&self, wants: &[Want<'_>]) -> Result<Sweep, Error> {
         self.selection_policy()?;
-        let Some(ledger) = ledger else { return Ok(Sweep::No) };
         let every = self.settings().cleanup_every.value;
-        let due = || -> Result<bool, Error> {
-            Ok(ledger.cleaned_at()?.distance(self.system.now()) >= every)
+        let Some(ledger) = self.ledger()?.filter(|_| !every.is_zero()) else {
+            return Ok(Sweep::No);
         };
-        for want in wants {
-            if !every.is_zero() && ledger.find(&want.key)?.is_none() && due()? {
-                return Ok(match self.load_cleanup() {
-                    Ok(()) => Sweep::Due,
-                    Err(error) => {
-                        self.tell(&Notice::CleanupFailed { reason: error.to_string() });
-                        Sweep::No
-                    }
-                });
-            }
+        let due = ledger.cleaned_at()?.distance(self.system.now()) >= every;
+        if !due || find_all(&ledger, wants)?.len() == wants.len() {
+            return Ok(Sweep::No);
         }
-        Ok(Sweep::No)
+        drop(ledger);
+        Ok(match self.load_cleanup() {
+            Ok(()) => Sweep::Due,
+            Err(error) => {
+                self.tell(&Notice::CleanupFailed { reason: error.to_string() });
+                Sweep::No
+            }
+        })
     }
 
     fn existing(
@@ -582,6 +585,12 @@ impl Engine<'_> {
             self.tell(&Notice::KeptHeld { service, port, holder: self.who_holds(port), locked });
         }
     }
+}
+
+/// The reservations of the keys, as long as there is one for each.
+fn find_all(ledger: &Ledger, wants: &[Want<'_>]) -> Result<Vec<Reservation>, Error> {
+    let found = wants.iter().map(|want| ledger.find(&want.key)).map_while(Result::transpose);
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// What is free to be given, for one attempt.

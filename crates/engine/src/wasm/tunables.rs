@@ -15,7 +15,13 @@ pub(crate) fn tunables(target: &str) -> wasmtime::Result<wasmtime::Config> {
         .wasm_relaxed_simd(false)
         // The default reserves 4 GiB of addresses a memory, which fails under `ulimit -v`.
         .memory_reservation(16 << 20)
-        .memory_guard_size(64 << 10)
-        .memory_reservation_for_growth(1 << 20);
+        .memory_reservation_for_growth(1 << 20)
+        // An instance lives for one call. Checks in the code cost it less than what traps by signal
+        // and memory by copy-on-write cost the process: handlers, stacks, mappings and files.
+        .signals_based_traps(false)
+        .memory_guard_size(0)
+        .memory_init_cow(false)
+        // Backtraces name functions; offsets into a binary would tell nobody anything.
+        .generate_address_map(false);
     Ok(config)
 }
