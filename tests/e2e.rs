@@ -1,3 +1,25 @@
 //! The end-to-end tests: the real binary, real files, real sockets, real processes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "a test ends where something goes wrong, and is a world of its own"
+)]
+
+mod commands;
+#[path = "support/component.rs"]
+mod component;
+mod configuration;
+mod documents;
+mod hostile;
+mod keys;
+mod listener;
+mod plugins;
+mod reserve;
+mod schema;
 mod support;

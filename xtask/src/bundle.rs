@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -15,7 +15,7 @@ const PLUGINS: [&str; 3] = ["path-sticky", "pid-reap", "ttl"];
 
 /// Builds the plugins of the workspace at `root`, then writes their components, or compares them
 /// with those that are there.
-pub fn run(root: &Path, check: bool) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(root: &Path, check: bool) -> Result<(), Box<dyn Error>> {
     let target = build(root)?;
     let mut stale = Vec::new();
     for name in PLUGINS {
@@ -44,7 +44,9 @@ pub fn run(root: &Path, check: bool) -> Result<(), Box<dyn Error>> {
 }
 
 /// Builds the core modules; where they are.
-fn build(root: &Path) -> Result<std::path::PathBuf, Box<dyn Error>> {
+#[expect(clippy::disallowed_methods, reason = "cargo speaks to its tools in variables")]
+fn build(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let root = &root.canonicalize()?;
     let target = root.join("target/plugins");
     let cargo_home = env::var_os("CARGO_HOME")
         .or_else(|| env::home_dir().map(|home| home.join(".cargo").into_os_string()))

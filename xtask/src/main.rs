@@ -1,6 +1,8 @@
 //! Chores of this repository that are more than one command: `cargo xtask SUBCOMMAND`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool speaks to its terminal")]
 
+mod bench;
+mod bundle;
 mod tidy;
 
 use std::path::Path;
@@ -14,12 +16,21 @@ use clap::Parser;
 enum Task {
     /// Check what the compiler does not: layers, file sizes, names, leftovers, migrations.
     Tidy,
+    /// Build the default plugins and put them under plugins/bundled.
+    Bundle {
+        /// Compare with what is there instead, byte for byte.
+        #[arg(long)]
+        check: bool,
+    },
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let done = match Task::parse() {
         Task::Tidy => tidy::run(&root),
+        Task::Bundle { check } => bundle::run(&root, check),
+        Task::Bench(bench) => bench.run(&root),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

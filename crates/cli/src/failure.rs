@@ -124,7 +124,7 @@ impl From<Error> for Failure {
                 "line": error.line_column().map(|(line, _)| line),
                 "column": error.line_column().map(|(_, column)| column),
             }),
-            Error::NoFreePort { service, range, refused } => {
+            Error::NoFreePort { service, range, refused, .. } => {
                 let refused: serde_json::Map<_, _> = refused
                     .iter()
                     .map(|(refusal, count)| (refusal.to_string(), (*count).into()))

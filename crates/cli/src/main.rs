@@ -7,10 +7,12 @@ mod environment;
 mod failure;
 mod output;
 
+use std::io;
 use std::process::ExitCode as ProcessExit;
+use std::sync::Arc;
 
-use clap::{CommandFactory, FromArgMatches};
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 use hythe_engine::{Engine, Host, Notice};
 use tracing_subscriber::EnvFilter;
 
@@ -20,9 +22,12 @@ use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 
 fn main() -> ProcessExit {
+    // Without a handler, a limit on file sizes ends the process in the middle of a write (setrlimit(2),
+    // `RLIMIT_FSIZE`); with one, the write fails and is reported. Nothing is lost if it has none.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let cli = match parse() {
         Ok(cli) => cli,
-        Err(error) => return ProcessExit::from(misused(&error) as u8),
+        Err(error) => return ProcessExit::from(answer(&error) as u8),
     };
     let output = Output::new(&cli.global);
     let outcome = log(&cli.global).and_then(|()| run(&cli, &output));
@@ -99,29 +104,23 @@ fn log(global: &Global) -> Result<(), Failure> {
 
 /// Answers what clap answers by itself: help, the version, and wrong arguments.
 #[expect(clippy::disallowed_methods, reason = "only wrong arguments are looked at a second time")]
-fn misused(error: &clap::Error) -> ExitCode {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A reader that has gone away has had enough.
-            let _ = error.print();
-            ExitCode::Done
-        }
-        _ if std::env::args_os().any(|argument| argument == "--json") => {
-            let message = error.to_string();
-            let message = message.lines().next().unwrap_or_default();
-            let message = message.strip_prefix("error: ").unwrap_or(message);
-            let failure = Failure::usage(message, Some("hythe --help"));
-            // Nobody is left to be told when this fails.
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("{}\n", failure.json()).as_bytes(),
-            );
-            ExitCode::Usage
-        }
-        _ => {
-            // Nobody is left to be told when this fails.
-            let _ = error.print();
-            ExitCode::Usage
-        }
+fn answer(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match error.print() {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                output::complain(&format!("error: {}", Failure::output(&error).message));
+                ExitCode::Unexpected
+            }
+            _ => ExitCode::Done,
+        };
     }
+    let text = error.to_string();
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        output::complain(&output::json(&Failure::usage(message, Some("hythe --help")).json()));
+    } else {
+        text.lines().for_each(output::complain);
+    }
+    ExitCode::Usage
 }

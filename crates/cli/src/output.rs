@@ -4,7 +4,6 @@
 pub(crate) mod document;
 pub(crate) mod table;
 
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
@@ -22,7 +21,6 @@ pub(crate) struct Output {
     quiet: bool,
     color_out: bool,
     color_err: bool,
-    noted: Cell<bool>,
 }
 
 impl Output {
@@ -37,7 +35,6 @@ impl Output {
             quiet: global.quiet,
             color_out: color(io::stdout().is_terminal()),
             color_err: color(io::stderr().is_terminal()),
-            noted: Cell::new(false),
         }
     }
 
@@ -51,20 +48,13 @@ impl Output {
     }
 
     pub(crate) fn print_json(&self, document: &Value) -> Result<(), Failure> {
-        self.print(&format!("{document:#}\n"))
-    }
-
-    /// Writes one line to stderr.
-    fn say(&self, line: &str) {
-        // Nobody is left to be told when this fails.
-        let _ = writeln!(io::stderr().lock(), "{line}");
-        self.noted.set(true);
+        self.print(&format!("{}\n", pretty(document)))
     }
 
     /// Says something beside the result.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
-            self.say(&clean(text));
+            say(&clean(text));
         }
     }
 
@@ -74,7 +64,7 @@ impl Output {
             return;
         }
         let label = self.paint_err(AnsiColor::Yellow, "note:");
-        self.say(&format!("{label} {}", clean(&notice.to_string())));
+        say(&format!("{label} {}", clean(&notice.to_string())));
         if let Some(hint) = notice.hint() {
             self.hint(&hint);
         }
@@ -83,11 +73,11 @@ impl Output {
     /// Says why the command failed.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json {
-            self.say(&failure.json().to_string());
+            say(&json(&failure.json()));
             return;
         }
         let label = self.paint_err(AnsiColor::Red, "error:");
-        self.say(&format!("{label} {}", clean(&failure.message)));
+        say(&format!("{label} {}", clean(&failure.message)));
         if let Some(hint) = &failure.hint {
             self.hint(hint);
         }
@@ -95,7 +85,7 @@ impl Output {
 
     fn hint(&self, hint: &str) {
         let label = self.paint_err(AnsiColor::Cyan, "hint:");
-        self.say(&format!("{label} {}", clean(hint)));
+        say(&format!("{label} {}", clean(hint)));
     }
 
     fn paint_err(&self, color: AnsiColor, text: &str) -> String {
@@ -106,6 +96,43 @@ impl Output {
     pub(crate) fn paint(&self, color: AnsiColor, text: &str) -> String {
         painted(self.color_out, color, text)
     }
+}
+
+/// Writes one line to stderr.
+fn say(line: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes one line to stderr before there is an [`Output`].
+pub(crate) fn complain(line: &str) {
+    say(&clean(line));
+}
+
+/// A document on one line.
+pub(crate) fn json(document: &Value) -> String {
+    escaped(document.to_string())
+}
+
+fn pretty(document: &Value) -> String {
+    escaped(format!("{document:#}"))
+}
+
+/// The same JSON without the control characters that RFC 8259 lets through: DEL and C1, among which
+/// is one that begins a terminal's commands.
+fn escaped(json: String) -> String {
+    let harmless = |character: char| !character.is_control() || character == '\n';
+    if json.chars().all(harmless) {
+        return json;
+    }
+    json.chars().fold(String::with_capacity(json.len() + 8), |mut escaped, character| {
+        // Writing to a string cannot fail.
+        let _ = match harmless(character) {
+            true => write!(escaped, "{character}"),
+            false => write!(escaped, "\\u{:04x}", u32::from(character)),
+        };
+        escaped
+    })
 }
 
 fn painted(on: bool, color: AnsiColor, text: &str) -> String {

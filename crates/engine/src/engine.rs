@@ -24,7 +24,8 @@ pub use request::{
 };
 
 use crate::config::{Config, ConfigFiles, Overrides, Settings};
-use crate::ledger::{Ledger, LedgerError};
+use crate::event::Change;
+use crate::ledger::{Ledger, LedgerError, LedgerProblem};
 use crate::lock;
 use crate::place::Place;
 use crate::policy::{KeyDerivation, KeyRequest};
@@ -70,6 +71,7 @@ impl<'a> Engine<'a> {
             .locate(directory)
             .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
         let config = Config::load(&home.config, &place, overrides)?;
+        tracing::debug!(root = %place.root().display(), state = %home.state.display(), "opened");
         let strategies = Strategies::new(&config.settings().limits, home.cache.as_deref())?;
         Ok(Self { system, report, place, config, strategies, state: home.state.clone() })
     }
@@ -100,13 +102,23 @@ impl<'a> Engine<'a> {
         (self.report)(notice);
     }
 
-    /// The ledger for reading; `None` when there is none.
-    fn ledger(&self) -> Result<Option<Ledger>, LedgerError> {
-        Ledger::open(&self.ledger_path())
+    /// The ledger for reading; `None` when there is none. One that an earlier version wrote is brought
+    /// up to date first, and that alone needs the right to write.
+    fn ledger(&self) -> Result<Option<Ledger>, Error> {
+        match Ledger::open(&self.ledger_path()) {
+            Err(LedgerError { problem: LedgerProblem::Outdated, .. }) => {
+                self.writing(|_| Ok(()))?;
+                Ok(Ledger::open(&self.ledger_path())?)
+            }
+            ledger => Ok(ledger?),
+        }
     }
 
-    /// Runs `work` on the ledger while no other process writes to it.
-    fn writing<T>(&self, work: impl FnOnce(&mut Ledger) -> Result<T, Error>) -> Result<T, Error> {
+    /// Runs `work` on the ledger, if there is one, while no other process writes to it.
+    fn writing<T>(
+        &self,
+        work: impl FnOnce(Option<Ledger>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -115,8 +127,24 @@ impl<'a> Engine<'a> {
         let waiting = |lock: &Path| self.tell(&Notice::Waiting { lock: lock.to_owned() });
         let timeout = self.settings().lock_timeout.value;
         lock::hold(&self.state.join("ledger.lock"), timeout, waiting, || {
-            work(&mut Ledger::open_for_writing(&self.ledger_path())?)
+            work(Ledger::open_for_writing(&self.ledger_path())?)
         })?
+    }
+
+    /// Writes what was decided, into a new ledger when there is none yet.
+    fn commit(
+        &self,
+        ledger: Option<Ledger>,
+        changes: &[Change],
+        cleaned: bool,
+    ) -> Result<(), Error> {
+        if changes.is_empty() && !cleaned {
+            return Ok(());
+        }
+        let mut ledger = ledger.map_or_else(|| Ledger::create(&self.ledger_path()), Ok)?;
+        ledger.commit(self.system.now(), changes, cleaned)?;
+        tracing::debug!(changes = changes.len(), cleaned, "committed");
+        Ok(())
     }
 
     /// The project that this place belongs to: as configured, else the name of its repository.
@@ -140,12 +168,13 @@ impl<'a> Engine<'a> {
         self.strategies.policy(self.settings(), &choice.value, &choice.origin, interface)
     }
 
-    /// The keys of services in this place, and how they were derived.
+    /// The keys of services in this place, and how they were derived, where that is to be explained.
     fn keys(
         &self,
         services: &[Service],
         asked: Option<Scope>,
-    ) -> Result<Vec<(Key, PolicyCall)>, Error> {
+        explained: bool,
+    ) -> Result<Vec<(Key, Option<PolicyCall>)>, Error> {
         let choice = &self.settings().strategy.key;
         let (policy, mut load) = explain::timed(|| self.key_policy());
         let policy = policy?;
@@ -159,15 +188,16 @@ impl<'a> Engine<'a> {
             };
             let (text, call) = explain::timed(|| policy.derive(&request));
             let key = Key { realm: strategy::realm(self.settings(), &choice.value), text: text? };
-            let call = PolicyCall {
+            tracing::debug!(%service, key = key.text, plugin = choice.value, ?load, ?call, "derived");
+            let call = explained.then(|| PolicyCall {
                 policy: "key",
-                plugin: choice.value.clone(),
+                plugin: policy.plugin().label(),
                 selected_by: choice.origin.to_string(),
                 told: explain::told_key(&request),
                 answered: key.text.clone().into(),
                 load: std::mem::take(&mut load),
                 call,
-            };
+            });
             Ok((key, call))
         };
         services.iter().map(derive).collect()

@@ -11,10 +11,13 @@
 
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +30,9 @@ use crate::time::Timestamp;
 
 /// How long a reader waits for a commit that is just being written to disk.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The size of a page, unless SQLite is told otherwise (`SQLITE_DEFAULT_PAGE_SIZE`).
+const PAGE_SIZE: u64 = 4096;
 
 /// The most events that are kept; the oldest go first.
 const MAX_EVENTS: i64 = 100_000;
@@ -58,15 +64,21 @@ pub enum LedgerProblem {
         /// The highest version this program knows.
         known: i32,
     },
+    /// An earlier version of Hythe wrote it, and it has not been brought up to date.
+    #[error("was written by an earlier hythe and has to be brought up to date")]
+    Outdated,
     /// It, or its directory, may not be written to.
     #[error("cannot be written: {0}")]
     Unwritable(String),
     /// It may not be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// The disk is full, or the file may not grow.
+    /// The disk is full.
     #[error("cannot grow: {0}")]
     Full(String),
+    /// The system failed to read or write it.
+    #[error("could not be read or written: {0}")]
+    Io(String),
     /// Another process kept it busy.
     #[error("is kept busy by another process")]
     Busy,
@@ -135,39 +147,43 @@ impl Ledger {
     fn snapshot(self) -> Outcome<Self> {
         self.connection.execute_batch("BEGIN").map_err(self.failed())?;
         if self.version()? < schema::VERSION {
-            return Err(self.fail(LedgerProblem::Failed("its schema is out of date".to_owned())));
+            return Err(self.fail(LedgerProblem::Outdated));
         }
         Ok(self)
     }
 
-    /// Opens the ledger for writing, creates it when it is missing, and brings its schema up to
-    /// date. The caller holds the file lock.
-    pub fn open_for_writing(path: &Path) -> Outcome<Self> {
+    /// Opens the ledger for writing and brings its schema up to date; `None` when there is none. The
+    /// caller holds the file lock.
+    pub fn open_for_writing(path: &Path) -> Outcome<Option<Self>> {
         if is_missing(path) {
-            Self::create(path)?;
+            return Ok(None);
         }
         let mut ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let failed = |error| ledger_error(path, &error);
-        ledger.connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        // With less, the removal of the journal could be lost in a power cut, and the journal would
+        // then take back a port that was printed.
+        ledger.connection.pragma_update(None, "synchronous", "EXTRA").map_err(failed)?;
         // Without it a large transaction could shut readers out before it commits.
         ledger.connection.pragma_update(None, "cache_spill", false).map_err(failed)?;
         let version = ledger.version()?;
         if version < schema::VERSION {
             schema::migrate(&mut ledger.connection, version).map_err(failed)?;
         }
-        Ok(ledger)
+        Ok(Some(ledger))
     }
 
-    /// Makes an empty ledger elsewhere and moves it into its place, so that no crash leaves half of
-    /// one behind, and an empty file in its place always means damage.
-    fn create(path: &Path) -> Outcome<()> {
+    /// Makes an empty ledger and opens it for writing. The caller holds the file lock.
+    ///
+    /// It is made elsewhere and moved into its place, so that no crash leaves half of one behind, and
+    /// an empty file in its place always means damage.
+    pub fn create(path: &Path) -> Outcome<Self> {
         let io_error = |error: io::Error| fail(path, io_problem(&error));
         let draft = path.with_extension("db.new");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(error)),
-            _ => {}
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        remove(&draft).map_err(io_error)?;
+        // Made here rather than by SQLite, so that it is the user's alone from the first moment.
+        let mut new = OpenOptions::new();
+        new.write(true).create_new(true).mode(0o600).open(&draft).map_err(io_error)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
         let mut ledger = Self::connect(&draft, flags).map_err(|error| fail(path, error.problem))?;
         let failed = |error| ledger_error(path, &error);
         // Until it is in its place there is nothing to protect: one sync at the end is enough.
@@ -176,9 +192,14 @@ impl Ledger {
         schema::migrate(&mut ledger.connection, 0).map_err(failed)?;
         ledger.connection.close().map_err(|(_, error)| ledger_error(path, &error))?;
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error)?;
+        // A journal without its ledger would be rolled back into the new one.
+        remove(&journal(path)).map_err(io_error)?;
         fs::rename(&draft, path).map_err(io_error)?;
         let directory = path.parent().unwrap_or(Path::new("."));
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)?;
+        Self::open_for_writing(path)?.ok_or_else(|| {
+            fail(path, LedgerProblem::Failed("it was removed while it was made".to_owned()))
+        })
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Outcome<Self> {
@@ -199,6 +220,12 @@ impl Ledger {
             } else {
                 LedgerProblem::Alien
             }));
+        }
+        // SQLite takes what is missing of the last page for zeros. No writer is at work: the lock of
+        // the transaction, or of the file, is held.
+        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() % PAGE_SIZE != 0) {
+            let cut = "it ends in the middle of a page".to_owned();
+            return Err(self.fail(LedgerProblem::Damaged(cut)));
         }
         if version > schema::VERSION {
             let known = schema::VERSION;
@@ -396,6 +423,21 @@ fn write(
     Ok(())
 }
 
+/// The rollback journal of a database (<https://www.sqlite.org/tempfiles.html>).
+fn journal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-journal");
+    name.into()
+}
+
+/// Removes a file that need not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
 fn is_missing(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
@@ -406,7 +448,7 @@ fn fail(path: &Path, problem: LedgerProblem) -> LedgerError {
 
 fn io_problem(error: &io::Error) -> LedgerProblem {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             LedgerProblem::Full(error.to_string())
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -421,31 +463,41 @@ fn ledger_error(path: &Path, error: &rusqlite::Error) -> LedgerError {
     let problem = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerProblem::Damaged(text),
         Some(ErrorCode::ReadOnly) => LedgerProblem::Unwritable(text),
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => match File::open(path) {
-            Err(error) => LedgerProblem::Unreadable(error.to_string()),
-            // The database opens, so it is the journal beside it that does not.
-            Ok(_) => LedgerProblem::Unwritable(text),
-        },
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => cannot_open(path, text),
         Some(ErrorCode::DiskFull) => LedgerProblem::Full(text),
         Some(ErrorCode::SystemIoFailure) => io_failure(error, text),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerProblem::Busy,
-        // Tables or values that the schema does not allow: the file is not what it says it is.
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+        Some(ErrorCode::ConstraintViolation | ErrorCode::OutOfMemory) => {
             LedgerProblem::Failed(text)
         }
-        Some(_) => LedgerProblem::Damaged(text),
-        None => LedgerProblem::Damaged(text),
+        // Anything else means that the file is not what it says it is.
+        _ => LedgerProblem::Damaged(text),
     };
     fail(path, problem)
 }
 
-/// An I/O error of SQLite: a write that hits a limit on file sizes is reported as one, not as a
-/// full disk (SQLITE_IOERR_WRITE, <https://www.sqlite.org/rescode.html#ioerr_write>).
+/// Why a file could not be opened. The file is only looked at: opening and closing it would drop the
+/// locks that this process holds on it (fcntl(2), "advisory record locking").
+fn cannot_open(path: &Path, text: String) -> LedgerProblem {
+    use rustix::fs::{Access, access};
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            LedgerProblem::Unreadable("it is not a regular file".to_owned())
+        }
+        Ok(_) => match access(path, Access::READ_OK) {
+            Err(error) => LedgerProblem::Unreadable(error.to_string()),
+            // The database can be opened, so it is the journal beside it that cannot.
+            Ok(()) => LedgerProblem::Unwritable(text),
+        },
+        Err(error) => LedgerProblem::Unreadable(error.to_string()),
+    }
+}
+
 fn io_failure(error: &rusqlite::Error, text: String) -> LedgerProblem {
     const IOERR_READ: i32 = 266;
     const IOERR_SHORT_READ: i32 = 522;
     match error.sqlite_error().map(|error| error.extended_code) {
         Some(IOERR_READ | IOERR_SHORT_READ) => LedgerProblem::Unreadable(text),
-        _ => LedgerProblem::Full(text),
+        _ => LedgerProblem::Io(text),
     }
 }

@@ -166,3 +166,151 @@ impl Owner {
         self.pid == pid && self.start == start
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::Checkout;
+    use crate::reservation::{Key, Lease, Provenance, Realm};
+
+    const SHOP: &str = "/work/shop";
+
+    fn reservation(directory: &str) -> Reservation {
+        Reservation {
+            port: Port::MAX,
+            key: Key { realm: Realm::User, text: "key".to_owned() },
+            scope: Scope::Directory,
+            directory: directory.into(),
+            service: "web".parse().unwrap(),
+            project: None,
+            task: None,
+            agent: None,
+            lease: Lease::Persistent,
+            locked: false,
+            owner: None,
+            created_at: Timestamp::default(),
+            last_used_at: Timestamp::default(),
+            ttl: None,
+            strategy: Provenance { key: String::new(), selection: String::new() },
+            listener: None,
+        }
+    }
+
+    fn owned(pid: u32, start: u64) -> Reservation {
+        let (boot, started_at) = ("boot".to_owned(), Timestamp::default());
+        let owner = Some(Owner { pid, start, boot, namespace: 0, started_at });
+        Reservation { owner, ..reservation(SHOP) }
+    }
+
+    fn place(directory: &str, checkout: Option<(&str, CheckoutKind)>) -> Place {
+        let checkout = checkout.map(|(root, kind)| Checkout {
+            root: root.into(),
+            kind,
+            repository: None,
+            name: None,
+            branch: None,
+        });
+        Place { directory: directory.into(), checkout }
+    }
+
+    fn process(place: Option<Place>) -> Process {
+        let (started_at, command) = (Timestamp::default(), String::new());
+        Process { pid: 70, start: 7, started_at, command, place, parents: Vec::new() }
+    }
+
+    fn works_in(directory: &str) -> Process {
+        process(Some(place(directory, None)))
+    }
+
+    fn judge(reservation: &Reservation, processes: &[Process], hidden: bool) -> Listening {
+        reservation.judge(&Holder { processes: processes.to_vec(), hidden })
+    }
+
+    #[test]
+    fn a_server_of_the_directory_is_its_own() {
+        let shop = reservation(SHOP);
+        for (directory, expected) in [
+            (SHOP, Listening::Mine),
+            ("/work/shop/web/src", Listening::Mine),
+            ("/work/shop-fix", Listening::Foreign),
+            ("/work", Listening::Foreign),
+        ] {
+            assert_eq!(judge(&shop, &[works_in(directory)], false), expected, "{directory}");
+        }
+    }
+
+    #[test]
+    fn a_checkout_in_the_directory_is_a_place_of_its_own_unless_it_is_a_submodule() {
+        let nested = "/work/shop/nested";
+        for (root, kind, expected) in [
+            (SHOP, CheckoutKind::Main, Listening::Mine),
+            ("/work", CheckoutKind::Main, Listening::Mine),
+            (nested, CheckoutKind::Main, Listening::Foreign),
+            (nested, CheckoutKind::Linked, Listening::Foreign),
+            (nested, CheckoutKind::Bare, Listening::Foreign),
+            (nested, CheckoutKind::Submodule, Listening::Mine),
+        ] {
+            let server = process(Some(place(nested, Some((root, kind)))));
+            assert_eq!(judge(&reservation(SHOP), &[server], false), expected, "{root} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_owner_and_its_descendants_are_its_own_wherever_they_work() {
+        let mut server = works_in("/elsewhere");
+        assert_eq!(judge(&owned(70, 7), &[server.clone()], false), Listening::Mine);
+        // The same pid, later.
+        assert_eq!(judge(&owned(70, 6), &[server.clone()], false), Listening::Foreign);
+        server.parents = vec![
+            Parent { pid: 60, start: 6, place: None },
+            Parent { pid: 50, start: 5, place: None },
+        ];
+        assert_eq!(judge(&owned(50, 5), &[server.clone()], false), Listening::Mine);
+        assert_eq!(judge(&owned(50, 6), &[server], false), Listening::Foreign);
+    }
+
+    #[test]
+    fn a_daemon_is_judged_by_the_nearest_parent_that_works_somewhere() {
+        let parent = |directory: Option<&str>| Parent {
+            pid: 1,
+            start: 1,
+            place: directory.map(|directory| place(directory, None)),
+        };
+        let shop = reservation(SHOP);
+        for own in [Some(place("/", None)), None] {
+            let mut daemon = process(own);
+            assert_eq!(judge(&shop, &[daemon.clone()], false), Listening::Unknown);
+            daemon.parents =
+                vec![parent(None), parent(Some("/")), parent(Some(SHOP)), parent(Some("/x"))];
+            assert_eq!(judge(&shop, &[daemon.clone()], false), Listening::Mine);
+            daemon.parents.remove(2);
+            assert_eq!(judge(&shop, &[daemon], false), Listening::Foreign);
+        }
+    }
+
+    #[test]
+    fn foreign_needs_proof_for_every_process() {
+        let shop = reservation(SHOP);
+        let (own, other, unseen) = (works_in(SHOP), works_in("/other"), process(None));
+        for (processes, hidden, expected) in [
+            (vec![other.clone(), own.clone()], false, Listening::Mine),
+            (vec![own], true, Listening::Mine),
+            (vec![other.clone(), other.clone()], false, Listening::Foreign),
+            (vec![other.clone()], true, Listening::Unknown),
+            (vec![other, unseen], false, Listening::Unknown),
+            (vec![], true, Listening::Unknown),
+            (vec![], false, Listening::Unknown),
+        ] {
+            assert_eq!(judge(&shop, &processes, hidden), expected, "{processes:?} {hidden}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_no_directory_is_never_proven_foreign() {
+        for scope in [Scope::Project, Scope::Service] {
+            let shared = Reservation { scope, ..reservation(SHOP) };
+            assert_eq!(judge(&shared, &[works_in("/other")], false), Listening::Unknown);
+            assert_eq!(judge(&shared, &[works_in(SHOP)], false), Listening::Mine);
+        }
+    }
+}

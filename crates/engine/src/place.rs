@@ -28,7 +28,7 @@ pub struct Checkout {
     /// How the working tree hangs on its repository.
     pub kind: CheckoutKind,
     /// The repository's own directory, shared by its worktrees (`$GIT_COMMON_DIR`): `…/.git`, or
-    /// the bare repository. `None` when a damaged link does not lead there.
+    /// the bare repository. `None` when it is damaged, or a damaged link does not lead there.
     pub repository: Option<PathBuf>,
     /// The name of the repository: the directory that holds `.git`, or the bare repository's name
     /// without `.git`. `None` when it is unknown or not UTF-8.

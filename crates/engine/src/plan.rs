@@ -183,3 +183,252 @@ pub fn cleanup(now: Timestamp, dockets: &[Docket<'_>]) -> Result<Vec<Release>, P
 pub fn is_releasable(observed: &Observed) -> bool {
     !observed.reservation.locked && observed.listening != Listening::Mine
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::observed::Presence;
+    use crate::policy::Failure;
+    use crate::port::Port;
+    use crate::reservation::{Key, Provenance, Realm, Scope};
+
+    fn reservation(number: u16) -> Reservation {
+        Reservation {
+            port: Port::new(number).unwrap(),
+            key: Key { realm: Realm::User, text: number.to_string() },
+            scope: Scope::Directory,
+            directory: "/work".into(),
+            service: "web".parse().unwrap(),
+            project: None,
+            task: None,
+            agent: None,
+            lease: Lease::Persistent,
+            locked: false,
+            owner: None,
+            created_at: Timestamp::from_millis(0),
+            last_used_at: Timestamp::from_millis(1_000_000),
+            ttl: None,
+            strategy: Provenance { key: String::new(), selection: String::new() },
+            listener: None,
+        }
+    }
+
+    fn observed(number: u16) -> Observed {
+        Observed {
+            reservation: reservation(number),
+            directory: Presence::Present,
+            owner: None,
+            listening: Listening::None,
+        }
+    }
+
+    fn owner(pid: u32) -> Owner {
+        let (boot, started_at) = (String::new(), Timestamp::default());
+        Owner { pid, start: 1, boot, namespace: 0, started_at }
+    }
+
+    /// Answers for each port with the verdict at its index, and remembers whom it was asked about.
+    struct Judge {
+        verdicts: Vec<(u16, Verdict)>,
+        asked: RefCell<Vec<Vec<u16>>>,
+    }
+
+    impl Judge {
+        fn new(verdicts: &[(u16, Verdict)]) -> Self {
+            Self { verdicts: verdicts.to_vec(), asked: RefCell::default() }
+        }
+
+        fn asked(&self) -> Vec<u16> {
+            self.asked.borrow().concat()
+        }
+    }
+
+    impl Cleanup for Judge {
+        fn review(
+            &self,
+            _now: Timestamp,
+            reservations: &[&Observed],
+        ) -> Result<Vec<Verdict>, PolicyError> {
+            let ports: Vec<_> =
+                reservations.iter().map(|observed| observed.reservation.port.get()).collect();
+            let verdict = |port: &u16| {
+                let found = self.verdicts.iter().find(|(judged, _)| judged == port);
+                found.map_or(Verdict::Pass, |(_, verdict)| verdict.clone())
+            };
+            let verdicts = ports.iter().map(verdict).collect();
+            self.asked.borrow_mut().push(ports);
+            Ok(verdicts)
+        }
+    }
+
+    struct Broken;
+
+    impl Cleanup for Broken {
+        fn review(
+            &self,
+            _now: Timestamp,
+            _reservations: &[&Observed],
+        ) -> Result<Vec<Verdict>, PolicyError> {
+            Err(PolicyError {
+                plugin: "broken 1".to_owned(),
+                function: "cleanup.review",
+                selected_by: "built-in".to_owned(),
+                failure: Failure::Fuel(1),
+            })
+        }
+    }
+
+    fn released(docket: Docket<'_>) -> Vec<(u16, String)> {
+        let releases = cleanup(Timestamp::default(), &[docket]).unwrap();
+        let release = |release: Release| (release.reservation.port.get(), release.policy);
+        releases.into_iter().map(release).collect()
+    }
+
+    #[test]
+    fn a_port_is_given_up_only_when_asked_or_proven_to_be_foreign() {
+        use Decision::{Keep, KeepHeld, Move, Refuse};
+        use Listening::{Foreign, Mine, None, Unknown};
+        for rule in [OnConflict::Keep, OnConflict::Move, OnConflict::Fail] {
+            for locked in [false, true] {
+                let reservation = Reservation { locked, ..reservation(20000) };
+                for listening in [None, Mine, Unknown] {
+                    assert_eq!(decide(&reservation, listening, rule, false), Keep);
+                }
+                let foreign = match (rule, locked) {
+                    (OnConflict::Keep, _) => KeepHeld(Held::Configured),
+                    (OnConflict::Move, false) => Move(Cause::Foreign),
+                    (OnConflict::Move, true) => KeepHeld(Held::Locked),
+                    (OnConflict::Fail, _) => Refuse(Cause::Foreign),
+                };
+                assert_eq!(decide(&reservation, Foreign, rule, false), foreign);
+                for listening in [None, Mine, Unknown, Foreign] {
+                    let asked = if locked { Refuse(Cause::Locked) } else { Move(Cause::Asked) };
+                    assert_eq!(decide(&reservation, listening, rule, true), asked);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_stays_as_it_is() {
+        let full = Reservation {
+            project: Some("shop".parse().unwrap()),
+            task: Some("fix".parse().unwrap()),
+            agent: Some("ada".parse().unwrap()),
+            lease: Lease::Ephemeral,
+            locked: true,
+            owner: Some(owner(7)),
+            ttl: Some(Duration::from_secs(9)),
+            ..reservation(20000)
+        };
+        for liveness in [Liveness::Alive, Liveness::Dead, Liveness::Unknown] {
+            assert_eq!(Facts::default().applied(&full, Some(liveness)), full);
+        }
+        let said = Facts {
+            project: Some("blog".parse().unwrap()),
+            task: Some("new".parse().unwrap()),
+            agent: Some("bob".parse().unwrap()),
+            ttl: Some(Duration::ZERO),
+            lock: true,
+            ..Facts::default()
+        };
+        let applied = said.applied(&reservation(20000), None);
+        assert_eq!(applied.project, said.project);
+        assert_eq!(applied.task, said.task);
+        assert_eq!(applied.agent, said.agent);
+        assert_eq!(applied.ttl, said.ttl);
+        assert!(applied.locked);
+    }
+
+    #[test]
+    fn an_owner_is_replaced_by_who_is_named_or_when_it_may_be_dead() {
+        let (named, default) = (Some(owner(1)), Some(owner(2)));
+        let bound =
+            Reservation { lease: Lease::Ephemeral, owner: Some(owner(3)), ..reservation(20000) };
+        let facts = |lease, owner: &Option<Owner>| Facts {
+            lease,
+            owner: owner.clone(),
+            default_owner: default.clone(),
+            ..Facts::default()
+        };
+        let ephemeral = facts(Some(Lease::Ephemeral), &None);
+        for (facts, liveness, expected) in [
+            (facts(None, &named), Liveness::Alive, Some(owner(1))),
+            (facts(Some(Lease::Persistent), &named), Liveness::Alive, Some(owner(1))),
+            (facts(Some(Lease::Persistent), &None), Liveness::Alive, None),
+            (ephemeral.clone(), Liveness::Alive, Some(owner(3))),
+            (ephemeral.clone(), Liveness::Dead, Some(owner(2))),
+            (ephemeral.clone(), Liveness::Unknown, Some(owner(2))),
+        ] {
+            assert_eq!(facts.applied(&bound, Some(liveness)).owner, expected, "{facts:?}");
+        }
+        // From now on it is ephemeral, and so it has an owner.
+        assert_eq!(ephemeral.applied(&reservation(20000), None).owner, Some(owner(2)));
+    }
+
+    #[test]
+    fn a_use_is_fresh_for_a_minute_by_any_clock() {
+        let used = reservation(20000);
+        for (millis, fresh) in [
+            (1_000_000, true),
+            (1_059_999, true),
+            (1_060_000, false),
+            (940_001, true),
+            (940_000, false),
+        ] {
+            assert_eq!(is_fresh(&used, Timestamp::from_millis(millis)), fresh, "{millis}");
+        }
+    }
+
+    #[test]
+    fn the_first_verdict_other_than_pass_wins() {
+        let release = |reason: &str| Verdict::Release(reason.to_owned());
+        let first = Judge::new(&[(3, Verdict::Keep), (2, release("first"))]);
+        let second = Judge::new(&[(1, release("second")), (2, release("no")), (3, release("no"))]);
+        let cases: Vec<_> = [4, 3, 2, 1].map(observed).into();
+        let docket = Docket {
+            policies: vec![("a", &first), ("b", &second)],
+            reservations: cases.iter().collect(),
+        };
+        assert_eq!(released(docket), [(1, "b".to_owned()), (2, "a".to_owned())]);
+        assert_eq!(first.asked(), [4, 3, 2, 1]);
+        assert_eq!(second.asked(), [4, 1], "nobody is asked about what is decided");
+    }
+
+    #[test]
+    fn nobody_is_asked_about_what_is_locked_or_served() {
+        let judge =
+            Judge::new(&[1, 2, 3, 4, 5].map(|port| (port, Verdict::Release(String::new()))));
+        let mut cases: Vec<_> = [1, 2, 3, 4, 5].map(observed).into();
+        cases[0].reservation.locked = true;
+        cases[1].listening = Listening::Mine;
+        cases[2].listening = Listening::Foreign;
+        cases[3].listening = Listening::Unknown;
+        let docket = Docket { policies: vec![("a", &judge)], reservations: cases.iter().collect() };
+        assert_eq!(released(docket).len(), 3);
+        assert_eq!(judge.asked(), [3, 4, 5]);
+    }
+
+    #[test]
+    fn a_policy_is_never_shown_more_than_a_batch() {
+        let judge = Judge::new(&[(1, Verdict::Keep)]);
+        let cases: Vec<_> = (1..=2050).map(observed).collect();
+        let docket = Docket { policies: vec![("a", &judge)], reservations: cases.iter().collect() };
+        assert!(released(docket).is_empty());
+        let sizes: Vec<_> = judge.asked.borrow().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1024, 1024, 2]);
+    }
+
+    #[test]
+    fn a_broken_policy_releases_nothing_of_anybody() {
+        let judge = Judge::new(&[(1, Verdict::Release(String::new()))]);
+        let (one, other) = (observed(1), observed(2));
+        let dockets = [
+            Docket { policies: vec![("a", &judge)], reservations: vec![&one] },
+            Docket { policies: vec![("b", &Broken)], reservations: vec![&other] },
+        ];
+        assert!(cleanup(Timestamp::default(), &dockets).is_err());
+    }
+}

@@ -109,6 +109,8 @@ pub enum Failure {
     Trap(String, Vec<String>),
     /// Its answer breaks the contract.
     Answer(String),
+    /// Its function does not have the types of the contract.
+    Mistyped(String),
 }
 
 impl fmt::Display for Failure {
@@ -122,6 +124,9 @@ impl fmt::Display for Failure {
             Self::Trap(reason, frames) if frames.is_empty() => write!(f, "it trapped: {reason}"),
             Self::Trap(reason, frames) => {
                 write!(f, "it trapped: {reason}, in {}", frames.join(" < "))
+            }
+            Self::Mistyped(what) => {
+                write!(f, "it does not have the types of the contract: {what}")
             }
             Self::Answer(what) => write!(f, "its answer breaks the contract: {what}"),
         }

@@ -18,8 +18,8 @@ mod v0;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -229,12 +229,19 @@ enum DigestOf {
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::Unreadable { path: path.to_owned(), error };
+    // Opening a pipe would wait for somebody to write into it.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unreadable(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        )));
+    }
     let file = File::open(path).map_err(unreadable)?;
-    let size = file.metadata().map_err(unreadable)?.len();
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(Problem::TooLarge { size: size.max(limit + 1), limit });
+        return Err(Problem::TooLarge { size: metadata.len().max(limit + 1), limit });
     }
     Ok(bytes)
 }
@@ -273,12 +280,6 @@ pub struct Description {
 }
 
 impl Plugin {
-    /// The name the configuration gives it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The size of its component, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {

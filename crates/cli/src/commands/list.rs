@@ -76,8 +76,12 @@ impl List {
         };
         let listed = engine.list(&filter)?;
         if output.json {
-            let reservations: Vec<_> = listed.iter().map(document::listed).collect();
-            return output.print_json(&json!({ "version": 1, "reservations": reservations }));
+            let reservations = listed.iter().map(|listed| document::reservation(&listed.observed));
+            return output.print_json(&json!({
+                "version": 1,
+                "reservations": reservations.collect::<Vec<_>>(),
+                "listeners": document::listeners(&listed),
+            }));
         }
         match self.format {
             Format::Table if listed.is_empty() => {
@@ -92,10 +96,8 @@ impl List {
 }
 
 fn table(listed: &[Listed], output: &Output) -> String {
-    let mut table = Table::new(
-        &["PORT", "SERVICE", "DIRECTORY", "PROJECT", "LISTENING", "LEASE", "LAST USED"],
-        2,
-    );
+    let headings = ["PORT", "SERVICE", "DIRECTORY", "PROJECT", "LISTENING", "LEASE", "LAST USED"];
+    let mut table = Table::new(&headings, 2);
     for Listed { observed, .. } in listed {
         let reservation = &observed.reservation;
         let belongs_to = match reservation.scope {
@@ -114,12 +116,11 @@ fn table(listed: &[Listed], output: &Output) -> String {
             short(reservation.last_used_at),
         ]);
     }
-    let mut lines = table.render();
-    for (word, color) in [("  foreign  ", AnsiColor::Red), ("  mine  ", AnsiColor::Green)] {
-        let trimmed = word.trim();
-        lines = lines.replace(word, &word.replace(trimmed, &output.paint(color, trimmed)));
-    }
-    lines
+    table.render(|column, cell| match (headings.get(column), cell) {
+        (Some(&"LISTENING"), "foreign") => output.paint(AnsiColor::Red, cell),
+        (Some(&"LISTENING"), "mine") => output.paint(AnsiColor::Green, cell),
+        _ => cell.to_owned(),
+    })
 }
 
 const fn word(listening: Listening) -> &'static str {
@@ -161,10 +162,16 @@ fn separated(listed: &[Listed], line: fn(&[String]) -> String) -> String {
 /// A line of CSV (RFC 4180): what contains a comma, a quote or a line break is quoted.
 fn csv(cells: &[String]) -> String {
     let quoted = cells.iter().map(|cell| {
+        // Line breaks can be quoted; what commands a terminal cannot.
+        let cell = cell.split_inclusive(['\n', '\r']).map(|line| {
+            let end = line.trim_end_matches(['\n', '\r']).len();
+            format!("{}{}", clean(&line[..end]), &line[end..])
+        });
+        let cell = cell.collect::<String>();
         if cell.contains(['"', ',', '\n', '\r']) {
             format!("\"{}\"", cell.replace('"', "\"\""))
         } else {
-            cell.clone()
+            cell
         }
     });
     format!("{}\r\n", quoted.collect::<Vec<_>>().join(","))

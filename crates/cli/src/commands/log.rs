@@ -5,7 +5,7 @@ use hythe_engine::{Engine, EventFilter, EventKind, Host, Port, System, Timestamp
 
 use super::short;
 use crate::failure::Failure;
-use crate::output::{Output, clean, document};
+use crate::output::{Output, clean, document, json};
 
 /// Show what happened to reservations, oldest first
 ///
@@ -56,7 +56,7 @@ impl Log {
         let mut text = String::new();
         for event in &events {
             let line = if output.json {
-                document::event(event).to_string()
+                json(&document::event(event))
             } else {
                 let from = event.from.map(|from| format!(" (was {from})")).unwrap_or_default();
                 let policy =

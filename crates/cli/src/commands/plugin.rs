@@ -32,7 +32,7 @@ impl Plugin {
         for plugin in &plugins {
             table.row(row(plugin));
         }
-        output.print(&table.render())
+        output.print(&table.render(|_, cell| cell.to_owned()))
     }
 }
 

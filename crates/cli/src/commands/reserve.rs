@@ -101,7 +101,7 @@ impl Reserve {
         }
         for answer in &reserved {
             if let Some(explanation) = &answer.explanation {
-                output.note(&explained(answer, explanation));
+                explained(answer, explanation).iter().for_each(|line| output.note(line));
             } else if self.dry_run && answer.outcome != Outcome::Existing {
                 let reservation = &answer.observed.reservation;
                 output.note(&format!(
@@ -133,7 +133,7 @@ impl Reserve {
     }
 }
 
-fn explained(reserved: &Reserved, explanation: &Explanation) -> String {
+fn explained(reserved: &Reserved, explanation: &Explanation) -> Vec<String> {
     let reservation = &reserved.observed.reservation;
     let mut lines = vec![format!("`{}`: {}", reservation.service, explanation.decision)];
     for call in &explanation.calls {
@@ -154,5 +154,5 @@ fn explained(reserved: &Reserved, explanation: &Explanation) -> String {
     for (ports, refusal) in explanation.skipped.runs() {
         lines.push(format!("  skipped {ports}: {refusal}"));
     }
-    lines.join("\n")
+    lines
 }

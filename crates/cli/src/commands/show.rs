@@ -24,6 +24,9 @@ impl Show {
     pub(crate) fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
         let listed = match self.what.parse::<Port>() {
             Ok(port) => engine.show_port(port)?,
+            Err(error) if self.what.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(Failure::usage(&error.to_string(), None));
+            }
             Err(_) => {
                 let service = self
                     .what
@@ -40,9 +43,12 @@ impl Show {
         })?;
         if output.json {
             let history: Vec<_> = events.iter().map(document::event).collect();
-            let reservation = document::listed(&listed);
-            let document = json!({ "version": 1, "reservation": reservation, "history": history });
-            return output.print_json(&document);
+            return output.print_json(&json!({
+                "version": 1,
+                "reservation": document::reservation(&listed.observed),
+                "listeners": document::listeners(std::slice::from_ref(&listed)),
+                "history": history,
+            }));
         }
         output.print(&text(&listed, &events))
     }

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use hythe_engine::{
-    Change, Event, Explanation, FoundPlugin, Holder, Listed, Liveness, Observed, PluginFacts,
-    Reserved,
+    Change, Event, Explanation, FoundPlugin, Listed, Liveness, Observed, PluginFacts, Reserved,
 };
 use serde_json::{Value, json};
 
@@ -82,23 +81,23 @@ fn explanation(explanation: &Explanation) -> Value {
     })
 }
 
-/// A reservation and the processes behind its port.
-pub(crate) fn listed(listed: &Listed) -> Value {
-    let mut document = reservation(&listed.observed);
-    document["listeners"] = listeners(listed.holder.as_ref());
-    document
-}
-
-fn listeners(holder: Option<&Holder>) -> Value {
-    let processes = holder.map_or(&[][..], |holder| &holder.processes).iter().map(|process| {
+/// The processes behind reserved ports, each with its port.
+pub(crate) fn listeners(listed: &[Listed]) -> Value {
+    let processes = listed.iter().flat_map(|Listed { observed, holder }| {
+        let port = observed.reservation.port;
+        let processes = holder.iter().flat_map(|holder| &holder.processes);
+        processes.map(move |process| (port, process))
+    });
+    let documents = processes.map(|(port, process)| {
         json!({
+            "port": port,
             "pid": process.pid,
             "command": process.command,
             "directory": process.place.as_ref().map(|place| path(&place.directory)),
             "started_at": process.started_at,
         })
     });
-    processes.collect()
+    documents.collect()
 }
 
 /// An event.

@@ -65,7 +65,7 @@ impl File {
             layer.memory = limits.take("memory", value::size)?;
             layer.module_size = limits.take("module_size", value::size)?;
             layer.answer_size = limits.take("answer_size", value::size)?;
-            layer.stack = limits.take("stack", value::size)?;
+            layer.stack = limits.take("stack", value::stack)?;
             limits.finish()?;
         }
         let rules = table.take_tables("directory")?.into_iter();

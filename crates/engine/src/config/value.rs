@@ -127,6 +127,17 @@ pub(super) fn size(value: &DeValue<'_>) -> Result<u64, Fault> {
         .ok_or_else(wrong)
 }
 
+/// The size of a stack in bytes, 4 KiB to 1 MiB: policies run on the stack of their host's thread,
+/// which is 8 MiB on Linux and macOS.
+pub(super) fn stack(value: &DeValue<'_>) -> Result<u64, Fault> {
+    let size = size(value)?;
+    if (4 << 10..=1 << 20).contains(&size) {
+        return Ok(size);
+    }
+    Err(Fault::new(format_args!("a stack of {size} bytes cannot be had"))
+        .hint("a stack is 4KiB to 1MiB, such as \"256KiB\""))
+}
+
 /// The name of a plugin.
 pub(super) fn plugin(name: &str) -> Result<String, Fault> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -54,9 +54,11 @@ impl Engine<'_> {
         }
         drop(ledger);
         self.writing(|ledger| {
-            let releases = self.releases(ledger, &review, &[])?;
-            let whole = request.policies.is_empty();
-            ledger.commit(self.system.now(), &releases, whole)?;
+            let releases = match &ledger {
+                Some(ledger) => self.releases(ledger, &review, &[])?,
+                None => Vec::new(),
+            };
+            self.commit(ledger, &releases, request.policies.is_empty())?;
             Ok(releases)
         })
     }

@@ -24,9 +24,9 @@ pub enum Error {
         /// The plugin.
         plugin: String,
         /// Where the option is set.
-        origin: Origin,
+        origin: Box<Origin>,
         /// What is wrong with it.
-        error: OptionError,
+        error: Box<OptionError>,
     },
     /// A plugin cannot be used.
     #[error("{error} (selected by {})", .error.selected_by)]
@@ -56,6 +56,8 @@ pub enum Error {
     /// Every port that could be given was refused.
     #[error("no free port for `{service}` in {range}{}", tally(.refused))]
     NoFreePort {
+        /// Why ports could not be tried, where some could not.
+        unprobed: Option<String>,
         /// The service.
         service: Service,
         /// The range.
@@ -157,7 +159,9 @@ impl Error {
             Self::Policy { error } => policy_hint(error),
             Self::Place { .. } | Self::Usage(_) => None,
             Self::Owner(_) => Some("name a running process with `--pid`".to_owned()),
-            Self::NoFreePort { refused, .. } => Some(range_hint(refused)),
+            Self::NoFreePort { refused, unprobed, .. } => {
+                Some(range_hint(refused, unprobed.as_deref()))
+            }
             Self::Lock(_) => Some("try again, or wait longer with `--lock-timeout 60s`".to_owned()),
             Self::Ledger(error) => Some(ledger_hint(error)),
             Self::State { .. } => Some(STATE_HINT.to_owned()),
@@ -174,13 +178,13 @@ fn tally(refused: &[(Refusal, usize)]) -> String {
     if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) }
 }
 
-fn range_hint(refused: &[(Refusal, usize)]) -> String {
+fn range_hint(refused: &[(Refusal, usize)], unprobed: Option<&str>) -> String {
+    if let Some(reason) = unprobed {
+        return format!(
+            "{reason}, and the socket tables cannot be read either; run hythe outside this sandbox"
+        );
+    }
     match refused.first() {
-        Some((Refusal::Unprobed, _)) => {
-            "binding is forbidden here and the socket tables cannot be read; run hythe outside \
-             this sandbox"
-                .to_owned()
-        }
         Some((Refusal::Privileged | Refusal::BrowserBlocked | Refusal::Ephemeral, _)) => {
             "choose another `ports.range`, or list the ports in `ports.allow` of your config.toml"
                 .to_owned()
@@ -196,6 +200,12 @@ fn ledger_hint(error: &LedgerError) -> String {
     match &error.problem {
         LedgerProblem::Unwritable(_) | LedgerProblem::Unreadable(_) => STATE_HINT.to_owned(),
         LedgerProblem::Full(_) => format!("make room on the disk; or {STATE_HINT}"),
+        LedgerProblem::Io(_) => {
+            format!(
+                "look at the disk, and at the limits of this process (`ulimit -a`); or {STATE_HINT}"
+            )
+        }
+        LedgerProblem::Outdated => "run `hythe reserve` where the ledger may be written".to_owned(),
         LedgerProblem::Newer { .. } => "upgrade hythe".to_owned(),
         LedgerProblem::Busy => "try again".to_owned(),
         LedgerProblem::Damaged(_) | LedgerProblem::Alien | LedgerProblem::Failed(_) => {

@@ -43,7 +43,7 @@ pub struct FoundPlugin {
 impl Engine<'_> {
     /// The reservation of a service in this place. Reads only; takes no lock and probes nothing.
     pub fn get(&self, service: &Service, scope: Option<Scope>) -> Result<Reservation, Error> {
-        let keys = self.keys(std::slice::from_ref(service), scope)?;
+        let keys = self.keys(std::slice::from_ref(service), scope, false)?;
         let found = self.ledger()?.map_or(Ok(None), |ledger| match keys.first() {
             Some((key, _)) => ledger.find(key),
             None => Ok(None),

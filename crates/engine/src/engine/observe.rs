@@ -35,13 +35,12 @@ impl Engine<'_> {
     /// Finds out who holds the port of one reservation. A port that can be bound costs one bind.
     pub(super) fn standing(&self, reservation: &Reservation) -> Standing {
         let nobody = Standing { listening: Listening::None, holder: None };
-        let held = match self.system.probe(reservation.port) {
+        let probe = self.system.probe(reservation.port);
+        tracing::debug!(port = %reservation.port, ?probe, "probed");
+        let held = match probe {
             Probe::Free | Probe::Lingering => return nobody,
             Probe::Held => true,
-            Probe::Inconclusive(reason) => {
-                tracing::debug!(port = %reservation.port, reason, "probe was inconclusive");
-                false
-            }
+            Probe::Inconclusive(_) => false,
         };
         let ports = [reservation.port].into_iter().collect();
         let hints: Vec<_> = hints(reservation).collect();
@@ -122,7 +121,7 @@ impl Engine<'_> {
                 match tables {
                     Some(holders) if holders.contains_key(&port) => Verdict::Held,
                     Some(_) => Verdict::Unlisted(reason),
-                    None => Verdict::Unknown,
+                    None => Verdict::Unknown(reason),
                 }
             }
         }
@@ -137,8 +136,8 @@ pub(super) enum Verdict {
     Held,
     /// It could not be tried, for this reason, but nobody is listed as listening there.
     Unlisted(String),
-    /// Nothing could be found out.
-    Unknown,
+    /// It could not be tried, for this reason, and nothing else could be found out.
+    Unknown(String),
 }
 
 /// Where to look first for the process that listens on a reserved port.

@@ -6,6 +6,7 @@ use super::{Engine, Error, Notice, ReleaseRequest, Target};
 use crate::event::Change;
 use crate::ledger::Ledger;
 use crate::observed::Listening;
+use crate::port::PortSet;
 use crate::reservation::{Reservation, Scope, Service};
 
 impl Engine<'_> {
@@ -19,11 +20,6 @@ impl Engine<'_> {
             let reservations = self.find_targets(ledger, &targets)?;
             if !request.force {
                 reservations.iter().try_for_each(|reservation| self.may_release(reservation))?;
-            }
-            for reservation in &reservations {
-                if self.standing(reservation).listening == Listening::Mine {
-                    self.tell(&Notice::ReleasedWhileServed { port: reservation.port });
-                }
             }
             let reason = "asked to".to_owned();
             let release = |reservation| Change::Released {
@@ -41,8 +37,16 @@ impl Engine<'_> {
         self.find_targets(&ledger, &targets)?;
         drop(ledger);
         self.writing(|ledger| {
-            let changes = plan(ledger)?;
-            ledger.commit(self.system.now(), &changes, false)?;
+            let changes = ledger.as_ref().map_or_else(|| Err(nothing(&request.target)), plan)?;
+            let served = changes
+                .iter()
+                .map(Change::reservation)
+                .filter(|reservation| self.standing(reservation).listening == Listening::Mine);
+            let served: Vec<_> = served.map(|reservation| reservation.port).collect();
+            self.commit(ledger, &changes, false)?;
+            for port in served {
+                self.tell(&Notice::ReleasedWhileServed { port });
+            }
             Ok(changes)
         })
     }
@@ -61,14 +65,20 @@ impl Engine<'_> {
         self.find_targets(&ledger, &targets)?;
         drop(ledger);
         self.writing(|ledger| {
-            let mut reservation = self.find_targets(ledger, &targets)?.swap_remove(0);
+            let found = match &ledger {
+                Some(ledger) => self.find_targets(ledger, &targets)?,
+                None => Vec::new(),
+            };
+            let Some(mut reservation) = found.into_iter().next() else {
+                return Err(missing(service));
+            };
             if reservation.locked != locked {
                 reservation.locked = locked;
                 let change = match locked {
                     true => Change::Locked(reservation.clone()),
                     false => Change::Unlocked(reservation.clone()),
                 };
-                ledger.commit(self.system.now(), &[change], false)?;
+                self.commit(ledger, &[change], false)?;
             }
             Ok(reservation)
         })
@@ -78,7 +88,7 @@ impl Engine<'_> {
     fn locate_targets(&self, target: &Target, force: bool) -> Result<Located, Error> {
         Ok(match target {
             Target::Services(services, scope) => {
-                let keys = self.keys(services, *scope)?;
+                let keys = self.keys(services, *scope, false)?;
                 let keys = keys.into_iter().map(|(key, _)| key);
                 Located::Keys(services.iter().cloned().zip(keys).collect())
             }
@@ -102,7 +112,15 @@ impl Engine<'_> {
         })
     }
 
+    /// The reservations that are meant, each once.
     fn find_targets(&self, ledger: &Ledger, targets: &Located) -> Result<Vec<Reservation>, Error> {
+        let mut found = self.find_named(ledger, targets)?;
+        let mut seen = PortSet::new();
+        found.retain(|reservation| seen.insert(reservation.port));
+        Ok(found)
+    }
+
+    fn find_named(&self, ledger: &Ledger, targets: &Located) -> Result<Vec<Reservation>, Error> {
         let target = match targets {
             Located::Keys(keys) => {
                 let find = |(service, key)| match ledger.find(key)? {

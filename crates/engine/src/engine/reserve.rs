@@ -4,38 +4,33 @@
 //! from a read-only ledger, without a lock and without a write. Everything else runs under the lock,
 //! from one snapshot to one transaction.
 
+mod placing;
+mod want;
+
 use super::cleanup::Review;
-use super::explain::{self, Explanation};
-use super::observe::{Standing, Verdict, describe};
-use super::{Engine, Error, Notice, Outcome, PolicyCall, ReserveRequest, Reserved, strategy};
-use crate::config::Authority;
+use super::explain::Explanation;
+use super::observe::Standing;
+use super::{Engine, Error, Notice, Outcome, ReserveRequest, Reserved};
 use crate::event::Change;
-use crate::ledger::{Ledger, Occupancy};
+use crate::ledger::Ledger;
 use crate::observed::Listening;
-use crate::place::CheckoutKind;
-use crate::placement::{Candidates, Filter, Refusal, Skipped, Wish};
-use crate::plan::{self, Cause, Decision, Facts};
-use crate::policy::{PortSelection, SelectionRequest};
-use crate::port::{Port, PortSet};
-use crate::reservation::{Key, Label, Lease, Owner, Provenance, Reservation, Scope, Service};
+use crate::plan::{self, Cause, Decision};
+use crate::port::Port;
+use crate::reservation::Reservation;
 use crate::time::Timestamp;
 use crate::wasm::{Interface, Policy};
-
-/// What is wanted for one service.
-struct Want<'a> {
-    service: &'a Service,
-    scope: Scope,
-    key: Key,
-    key_call: PolicyCall,
-    facts: Facts,
-    configured: Option<(Port, Option<Refusal>)>,
-}
+use placing::Placing;
+use want::Want;
 
 /// What an attempt comes to, before anything is written.
+#[derive(Default)]
 struct Attempt {
     changes: Vec<Change>,
+    /// Whether the cleanup policies were run over everything.
     cleaned: bool,
     answers: Vec<Reserved>,
+    /// What there is to say once it is written.
+    notes: Vec<Notice>,
 }
 
 /// When cleanup runs beside a reservation.
@@ -54,6 +49,7 @@ impl Engine<'_> {
         let wants = self.wants(request)?;
         let found = self.ledger()?.map_or(Ok(Vec::new()), |ledger| find_all(&ledger, &wants))?;
         if let Some((answers, fresh)) = self.warm(found, &wants, request) {
+            tracing::debug!(fresh, "every reservation is there");
             if fresh || request.dry_run {
                 return Ok(answers);
             }
@@ -69,8 +65,7 @@ impl Engine<'_> {
         let sweep = self.sweep(&wants)?;
         let run = |sweep| {
             if request.dry_run {
-                let ledger = self.ledger()?;
-                self.attempt(ledger.as_ref(), &wants, request, sweep).map(|plan| plan.answers)
+                self.dry(&wants, request, sweep)
             } else {
                 self.locked(&wants, request, sweep)
             }
@@ -85,58 +80,6 @@ impl Engine<'_> {
             },
             outcome => outcome,
         }
-    }
-
-    /// Resolves the request against the configuration, and derives the keys.
-    fn wants<'r>(&self, request: &'r ReserveRequest) -> Result<Vec<Want<'r>>, Error> {
-        if let Some(twice) = first_duplicate(&request.services) {
-            return Err(Error::Usage(format!("service `{twice}` is named twice")));
-        }
-        let keys = self.keys(&request.services, request.scope)?;
-        let wants = request.services.iter().zip(keys).map(|(service, (key, key_call))| {
-            let configured = self.settings().services.get(service);
-            let lease = request.lease.or_else(|| Some(configured?.lease.as_ref()?.value));
-            let facts = Facts {
-                project: self.settings().project.as_ref().map(|project| project.value.clone()),
-                task: request.task.clone(),
-                agent: request.agent.clone(),
-                lease,
-                owner: request.pid.map(|pid| self.owner(pid)).transpose()?,
-                default_owner: match lease {
-                    Some(Lease::Ephemeral) if request.pid.is_none() => {
-                        Some(self.owner(request.parent)?)
-                    }
-                    _ => None,
-                },
-                ttl: request.ttl.or_else(|| Some(configured?.ttl.as_ref()?.value)),
-                lock: request.lock,
-            };
-            let scope = self.scope(service, request.scope);
-            let configured = configured.and_then(|configured| configured.port.as_ref());
-            Ok(Want {
-                service,
-                scope,
-                key,
-                key_call,
-                facts,
-                configured: configured.map(|port| (port.value, self.kept_for_main(scope))),
-            })
-        });
-        wants.collect()
-    }
-
-    /// The canonical port of a project is the main checkout's; linked worktrees get their own.
-    fn kept_for_main(&self, scope: Scope) -> Option<Refusal> {
-        let linked = self
-            .place
-            .checkout
-            .as_ref()
-            .is_some_and(|checkout| checkout.kind == CheckoutKind::Linked);
-        (linked && scope == Scope::Directory).then_some(Refusal::MainCheckout)
-    }
-
-    fn owner(&self, pid: u32) -> Result<Owner, Error> {
-        self.system.identify(pid).ok_or(Error::Owner(pid))
     }
 
     /// The answers, when the ledger has them all and nothing but their use is to be written, and
@@ -186,6 +129,20 @@ impl Engine<'_> {
         want.facts.applied(reservation, liveness)
     }
 
+    /// Answers as if it were done, and writes nothing.
+    fn dry(
+        &self,
+        wants: &[Want<'_>],
+        request: &ReserveRequest,
+        sweep: Sweep,
+    ) -> Result<Vec<Reserved>, Error> {
+        let ledger = self.ledger()?;
+        let attempt = self.attempt(ledger.as_ref(), wants, request, sweep)?;
+        let said = |notice: &&Notice| !matches!(notice, Notice::CleanedUp { .. });
+        attempt.notes.iter().filter(said).for_each(|notice| self.tell(notice));
+        Ok(attempt.answers)
+    }
+
     fn locked(
         &self,
         wants: &[Want<'_>],
@@ -193,10 +150,9 @@ impl Engine<'_> {
         sweep: Sweep,
     ) -> Result<Vec<Reserved>, Error> {
         self.writing(|ledger| {
-            let attempt = self.attempt(Some(ledger), wants, request, sweep)?;
-            if !attempt.changes.is_empty() {
-                ledger.commit(self.system.now(), &attempt.changes, attempt.cleaned)?;
-            }
+            let attempt = self.attempt(ledger.as_ref(), wants, request, sweep)?;
+            self.commit(ledger, &attempt.changes, attempt.cleaned)?;
+            attempt.notes.iter().for_each(|notice| self.tell(notice));
             Ok(attempt.answers)
         })
     }
@@ -210,13 +166,14 @@ impl Engine<'_> {
         sweep: Sweep,
     ) -> Result<Attempt, Error> {
         let now = self.system.now();
-        let mut attempt = Attempt { changes: Vec::new(), cleaned: false, answers: Vec::new() };
-        let mut berths = None;
-        if sweep != Sweep::No
-            && let Some(ledger) = ledger
-        {
-            self.clean_beside(ledger, wants, sweep, &mut attempt);
+        let mut attempt = Attempt::default();
+        if let Some(ledger) = ledger.filter(|_| sweep != Sweep::No) {
+            self.clean_beside(ledger, wants, &mut attempt);
+            attempt.cleaned &= sweep == Sweep::Due;
         }
+        let released = attempt.changes.iter().map(|change| change.reservation().port);
+        let given_back: Vec<Port> = released.filter(|_| sweep == Sweep::Needed).collect();
+        let mut placing = None;
         for want in wants {
             let found = ledger.map_or(Ok(None), |ledger| ledger.find(&want.key))?;
             let (from, cause) = match found {
@@ -241,14 +198,11 @@ impl Engine<'_> {
                     }
                 }
             };
-            let berths = match &mut berths {
-                Some(berths) => berths,
-                none => {
-                    let released = attempt.changes.iter().map(|change| change.reservation().port);
-                    none.insert(self.berths(ledger, now, released, sweep)?)
-                }
+            let placing = match &mut placing {
+                Some(placing) => placing,
+                none => none.insert(Placing::new(self, ledger, request, now, &given_back)?),
             };
-            let (change, answer) = self.place_key(ledger, berths, want, from, cause, request)?;
+            let (change, answer) = placing.place(want, from, cause, &mut attempt.notes)?;
             attempt.changes.push(change);
             attempt.answers.push(answer);
         }
@@ -256,278 +210,27 @@ impl Engine<'_> {
     }
 
     /// Cleans up beside the reservation. What fails here releases nothing and stops nothing.
-    fn clean_beside(
-        &self,
-        ledger: &Ledger,
-        wants: &[Want<'_>],
-        sweep: Sweep,
-        attempt: &mut Attempt,
-    ) {
+    fn clean_beside(&self, ledger: &Ledger, wants: &[Want<'_>], attempt: &mut Attempt) {
         let review = Review { policies: &[], older_than: None };
         let spared: Vec<_> = wants.iter().map(|want| &want.key).collect();
         match self.releases(ledger, &review, &spared) {
             Ok(releases) => {
                 if !releases.is_empty() {
-                    self.tell(&Notice::CleanedUp { count: releases.len() });
+                    attempt.notes.push(Notice::CleanedUp { count: releases.len() });
                 }
-                attempt.cleaned = sweep == Sweep::Due;
+                attempt.cleaned = true;
                 attempt.changes = releases;
             }
-            Err(error) => self.tell(&Notice::CleanupFailed { reason: error.to_string() }),
-        }
-    }
-
-    /// Finds a port for `want`, and what follows from it.
-    fn place_key(
-        &self,
-        ledger: Option<&Ledger>,
-        berths: &mut Berths,
-        want: &Want<'_>,
-        from: Option<(Reservation, Standing)>,
-        cause: Cause,
-        request: &ReserveRequest,
-    ) -> Result<(Change, Reserved), Error> {
-        let now = self.system.now();
-        let returning = ledger.map_or(Ok(Vec::new()), |ledger| ledger.released(&want.key))?;
-        let (candidates, selection_call) =
-            self.candidates(ledger, berths, want, returning, request)?;
-        // What the key itself gave back is frozen for others only.
-        let mut filter = berths.filter.clone();
-        candidates.returning.iter().for_each(|port| {
-            filter.frozen.remove(*port);
-        });
-        let mut skipped = Skipped::default();
-        let chosen = self.first_free(&candidates, &filter, want, berths, &mut skipped);
-        let Some((port, wish)) = chosen else {
-            return Err(Error::NoFreePort {
-                service: want.service.clone(),
-                range: filter.range,
-                refused: skipped.tally(),
-            });
-        };
-        berths.filter.reserved.insert(port);
-
-        let selection = match wish {
-            Wish::Proposed => selection_call.plugin.clone(),
-            _ => "preferred".to_owned(),
-        };
-        let key = self.key_policy()?.plugin().label();
-        let strategy = Provenance { key, selection };
-        let (reservation, change, outcome) = match from {
-            Some((old, standing)) => {
-                let (reason, from) = (reason(cause, &standing), old.port);
-                let moved = Reservation {
-                    port,
-                    last_used_at: now,
-                    strategy,
-                    listener: None,
-                    ..self.applied(want, &old)
-                };
-                if cause == Cause::Foreign {
-                    let (service, holder) = (want.service.clone(), standing.describe());
-                    self.tell(&Notice::Moved { service, from, to: port, holder });
-                }
-                let change = Change::Moved { from, to: moved.clone(), reason };
-                (moved, change, Outcome::Moved)
+            Err(error) => {
+                attempt.notes.push(Notice::CleanupFailed { reason: error.to_string() });
             }
-            None => {
-                let new = self.new_reservation(want, port, now, strategy);
-                match wish {
-                    Wish::Returning => (new.clone(), Change::Returned(new), Outcome::Returned),
-                    _ if candidates.returning.contains(&port) => {
-                        (new.clone(), Change::Returned(new), Outcome::Returned)
-                    }
-                    _ => (new.clone(), Change::Reserved(new), Outcome::Created),
-                }
-            }
-        };
-        let explanation = request.explain.then(|| Explanation {
-            calls: vec![want.key_call.clone(), selection_call],
-            decision: match outcome {
-                Outcome::Moved => format!("moved to port {port}: {}", cause_text(cause)),
-                Outcome::Returned => format!("port {port} is given back to its key"),
-                _ => format!("port {port} is reserved"),
-            },
-            wish: Some(wish),
-            skipped,
-        });
-        let standing = Standing { listening: Listening::None, holder: None };
-        let observed = self.observed(reservation, &standing);
-        Ok((change, Reserved { outcome, observed, explanation }))
-    }
-
-    fn new_reservation(
-        &self,
-        want: &Want<'_>,
-        port: Port,
-        now: Timestamp,
-        strategy: Provenance,
-    ) -> Reservation {
-        let facts = &want.facts;
-        let lease = facts.lease.unwrap_or_default();
-        Reservation {
-            port,
-            key: want.key.clone(),
-            scope: want.scope,
-            directory: self.place.root().to_owned(),
-            service: want.service.clone(),
-            project: facts.project.clone().or_else(|| self.project()),
-            task: facts.task.clone().or_else(|| self.task()),
-            agent: facts.agent.clone(),
-            lease,
-            locked: facts.lock,
-            owner: facts.owner.clone().or_else(|| facts.default_owner.clone()),
-            created_at: now,
-            last_used_at: now,
-            ttl: facts.ttl,
-            strategy,
-            listener: None,
         }
-    }
-
-    /// The task at hand, as the checkout shows it: the linked worktree's name, or the branch.
-    fn task(&self) -> Option<Label> {
-        let checkout = self.place.checkout.as_ref()?;
-        let name = match checkout.kind {
-            CheckoutKind::Linked => checkout.root.file_name()?.to_str()?,
-            _ => checkout.branch.as_deref()?,
-        };
-        Label::nearest(name)
-    }
-
-    /// The order in which ports are tried for `want`.
-    fn candidates(
-        &self,
-        ledger: Option<&Ledger>,
-        berths: &mut Berths,
-        want: &Want<'_>,
-        returning: Vec<Port>,
-        request: &ReserveRequest,
-    ) -> Result<(Candidates, PolicyCall), Error> {
-        let choice = &self.settings().strategy.selection;
-        let (policy, load) = explain::timed(|| self.selection_policy());
-        let policy = policy?;
-        let asked = request.prefer.clone();
-        let preferred: Vec<_> = asked
-            .iter()
-            .copied()
-            .chain(want.configured.iter().filter(|(_, no)| no.is_none()).map(|(port, _)| *port))
-            .collect();
-        let project = want.facts.project.clone().or_else(|| self.project());
-        // A project's own plugin is told of nothing beyond the project.
-        let visible = match strategy::authority(self.settings(), &choice.value) {
-            Authority::User => None,
-            Authority::Project(directory) => Some(
-                ledger
-                    .map_or(Ok(Occupancy::default()), |ledger| ledger.occupied_below(&directory))?,
-            ),
-        };
-        let told = SelectionRequest {
-            key: &want.key.text,
-            service: want.service,
-            project: project.as_ref(),
-            branch: self.place.checkout.as_ref().and_then(|checkout| checkout.branch.as_deref()),
-            allowed: berths.filter.range,
-            preferred: &preferred,
-            reserved: visible.as_ref().map_or(&berths.reserved, |visible| &visible.reserved),
-            latest: visible.as_ref().map_or(berths.latest, |visible| visible.latest),
-        };
-        let (proposed, call) = explain::timed(|| policy.select(&told));
-        let proposed = proposed?;
-        let call = PolicyCall {
-            policy: "selection",
-            plugin: policy.plugin().label(),
-            selected_by: choice.origin.to_string(),
-            told: explain::told_selection(&told),
-            answered: explain::answered_ranges(&proposed),
-            load,
-            call,
-        };
-        let candidates = Candidates { asked, returning, configured: want.configured, proposed };
-        Ok((candidates, call))
     }
 
     fn selection_policy(&self) -> Result<Policy, Error> {
         let choice = &self.settings().strategy.selection;
         let interface = Interface::PortSelection;
         self.strategies.policy(self.settings(), &choice.value, &choice.origin, interface)
-    }
-
-    /// Tries the candidates in order, and says which preferred ports could not be had.
-    fn first_free(
-        &self,
-        candidates: &Candidates,
-        filter: &Filter,
-        want: &Want<'_>,
-        berths: &mut Berths,
-        skipped: &mut Skipped,
-    ) -> Option<(Port, Wish)> {
-        for (candidate, verdict) in candidates.judged(filter) {
-            let port = candidate.port;
-            let every = || candidates.judged(filter).map(|(candidate, _)| candidate.port).collect();
-            let refusal = match verdict {
-                Err(refusal) => refusal,
-                Ok(()) => match self.is_free(port, &mut berths.tables, every) {
-                    Verdict::Free => return Some((port, candidate.wish)),
-                    Verdict::Unlisted(reason) => {
-                        self.tell(&Notice::Unprobed { port, reason });
-                        return Some((port, candidate.wish));
-                    }
-                    Verdict::Held => Refusal::Held,
-                    Verdict::Unknown => Refusal::Unprobed,
-                },
-            };
-            skipped.push(port, refusal);
-            if matches!(candidate.wish, Wish::Asked | Wish::Configured) {
-                let detail = (refusal == Refusal::Held).then(|| self.who_holds(port));
-                let service = want.service.clone();
-                self.tell(&Notice::PreferredRefused { service, port, refusal, detail });
-            }
-        }
-        None
-    }
-
-    fn who_holds(&self, port: Port) -> String {
-        let ports: PortSet = [port].into_iter().collect();
-        let holder = self.system.holders(&ports, &[]).ok().and_then(|mut all| all.remove(&port));
-        describe(holder.as_ref())
-    }
-
-    /// What is free to be given, before anything is probed. The ports in `released` are given back
-    /// in the same transaction; when they are needed, they may be given again at once.
-    fn berths(
-        &self,
-        ledger: Option<&Ledger>,
-        now: Timestamp,
-        released: impl Iterator<Item = Port>,
-        sweep: Sweep,
-    ) -> Result<Berths, Error> {
-        let ports = &self.settings().ports;
-        let occupancy = ledger
-            .map_or(Ok(Occupancy::default()), |ledger| ledger.occupancy(now, ports.freeze.value))?;
-        let mut reserved: PortSet = occupancy.reserved.iter().copied().collect();
-        if sweep == Sweep::Needed {
-            for port in released {
-                reserved.remove(port);
-            }
-        }
-        let set = |ranges: &[crate::config::Set<crate::port::PortRange>]| -> PortSet {
-            ranges.iter().flat_map(|range| range.value.ports()).collect()
-        };
-        Ok(Berths {
-            reserved: reserved.iter().collect(),
-            latest: occupancy.latest,
-            filter: Filter {
-                range: ports.range.value,
-                excluded: set(&ports.exclude),
-                allowed: set(&ports.allow),
-                ephemeral: self.system.ephemeral_range(),
-                first_unprivileged: self.system.first_unprivileged(),
-                reserved,
-                frozen: occupancy.frozen.into_iter().collect(),
-            },
-            tables: None,
-        })
     }
 
     /// Whether cleanup runs beside this request: now and then, when a key is new. Its policies are
@@ -560,7 +263,7 @@ impl Engine<'_> {
         request: &ReserveRequest,
     ) -> Reserved {
         let explanation = request.explain.then(|| Explanation {
-            calls: vec![want.key_call.clone()],
+            calls: want.key_call.iter().cloned().collect(),
             decision: match self.decide(&reservation, standing, request) {
                 Decision::KeepHeld(_) => {
                     format!("the key keeps port {}, held by somebody else", reservation.port)
@@ -591,16 +294,6 @@ impl Engine<'_> {
 fn find_all(ledger: &Ledger, wants: &[Want<'_>]) -> Result<Vec<Reservation>, Error> {
     let found = wants.iter().map(|want| ledger.find(&want.key)).map_while(Result::transpose);
     Ok(found.collect::<Result<_, _>>()?)
-}
-
-/// What is free to be given, for one attempt.
-struct Berths {
-    filter: Filter,
-    /// The ports that other keys have, ascending.
-    reserved: Vec<Port>,
-    latest: Option<Port>,
-    /// The socket tables, read once and only when binding is forbidden.
-    tables: Option<Option<crate::observed::Holders>>,
 }
 
 /// What is written for a reservation that keeps its port.
@@ -641,27 +334,4 @@ fn refused(reservation: &Reservation, standing: &Standing, cause: Cause) -> Erro
             hint: Some(format!("hythe unlock {service}")),
         },
     }
-}
-
-fn reason(cause: Cause, standing: &Standing) -> String {
-    match cause {
-        Cause::Foreign => format!("held by {}", standing.describe()),
-        Cause::Asked | Cause::Locked => cause_text(cause).to_owned(),
-    }
-}
-
-const fn cause_text(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Asked => "asked to",
-        Cause::Foreign => "somebody else holds the old one",
-        Cause::Locked => "locked",
-    }
-}
-
-fn first_duplicate(services: &[Service]) -> Option<&Service> {
-    services
-        .iter()
-        .enumerate()
-        .find(|(at, service)| services[..*at].contains(service))
-        .map(|(_, service)| service)
 }

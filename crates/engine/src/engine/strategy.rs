@@ -140,7 +140,11 @@ fn refine(settings: &Settings, name: &str, error: NotAPolicy) -> Error {
                 .or_else(|| declaration(settings, name).map(|declaration| &declaration.origin))
                 .cloned()
                 .unwrap_or(Origin::BuiltIn);
-            Error::Option { plugin: name.to_owned(), origin, error }
+            Error::Option {
+                plugin: name.to_owned(),
+                origin: Box::new(origin),
+                error: Box::new(error),
+            }
         }
     }
 }

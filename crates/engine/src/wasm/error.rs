@@ -62,21 +62,16 @@ pub enum Problem {
     /// It does not export the interface it is selected for.
     #[error("it does not export `{0}`")]
     MissingExport(&'static str),
-    /// It exports an interface of the contract with other types.
-    #[error("its `{interface}` does not have the types of the contract: {reason}")]
-    Mistyped {
-        /// The interface.
-        interface: &'static str,
-        /// What differs.
-        reason: String,
-    },
+    /// Compiling it takes too long, or too much.
+    #[error("it cannot be compiled within the limits: {0}")]
+    TooComplex(String),
     /// It could not say what it is.
     #[error("it could not be asked what it is: {0}")]
     Description(String),
     /// The schema of its options cannot be used.
     #[error("the schema of its options cannot be used: {0}")]
     Schema(String),
-    /// Two names mean different things, such as a name that no plugin has.
+    /// It is neither bundled nor declared.
     #[error("no plugin has this name")]
     Unknown,
     /// The host itself failed.

@@ -4,6 +4,7 @@ use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{ResourceLimiter, Result, Store, Trap, WasmBacktrace};
 
 use super::Limits;
+use super::v0::Mistyped;
 use crate::policy::Failure;
 
 /// Keeps the memory of an instance within its limit, and remembers when it had to say no.
@@ -66,6 +67,9 @@ pub(super) fn call<R>(
 }
 
 fn failure(error: &wasmtime::Error, limits: Limits, memory_denied: bool) -> Failure {
+    if let Some(Mistyped(what)) = error.downcast_ref() {
+        return Failure::Mistyped(what.clone());
+    }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => return Failure::Fuel(limits.fuel),
         Some(Trap::StackOverflow) => return Failure::Stack,
@@ -87,5 +91,5 @@ fn failure(error: &wasmtime::Error, limits: Limits, memory_denied: bool) -> Fail
 fn frame(frame: &wasmtime::FrameInfo) -> Option<String> {
     let name = frame.func_name()?;
     let plain: String = name.chars().filter(|c| !c.is_control()).take(120).collect();
-    Some(format!("{plain}"))
+    Some(plain)
 }

@@ -14,7 +14,7 @@ use crate::port::{Port, PortRange};
 use crate::reservation::{self, Key};
 use crate::time::Timestamp;
 
-#[expect(missing_docs, clippy::pedantic, unreachable_pub, reason = "generated from the WIT file")]
+#[allow(clippy::pedantic, reason = "generated from the WIT file")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../../wit",
@@ -47,6 +47,15 @@ pub(super) enum Answer<T> {
     Broken(String),
 }
 
+/// A function that does not have the types of the contract.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Mistyped(pub(super) String);
+
+fn typed<T>(guest: Result<T>) -> Result<T> {
+    guest.map_err(|error| wasmtime::Error::new(Mistyped(cut(format!("{error:#}")))))
+}
+
 /// What a plugin says of itself.
 pub(super) struct Description {
     pub(super) name: String,
@@ -60,7 +69,9 @@ pub(super) fn describe<T: 'static>(
     store: &mut Store<T>,
     instance: &Instance,
 ) -> Result<Description> {
-    let guest = info::GuestIndices::new(component)?.load(&mut *store, instance)?;
+    let guest = typed(
+        info::GuestIndices::new(component).and_then(|indices| indices.load(&mut *store, instance)),
+    )?;
     let description = guest.call_describe(store)?;
     Ok(Description {
         name: description.name,
@@ -77,7 +88,10 @@ pub(super) fn derive<T: 'static>(
     request: &KeyRequest<'_>,
     options: &str,
 ) -> Result<Answer<String>> {
-    let guest = key_derivation::GuestIndices::new(component)?.load(&mut *store, instance)?;
+    let guest = typed(
+        key_derivation::GuestIndices::new(component)
+            .and_then(|indices| indices.load(&mut *store, instance)),
+    )?;
     let checkout = request.place.checkout.as_ref().map(|checkout| key_derivation::Checkout {
         root: bytes(&checkout.root),
         repository: checkout.repository.as_deref().map(bytes),
@@ -122,7 +136,10 @@ pub(super) fn select<T: 'static>(
     request: &SelectionRequest<'_>,
     options: &str,
 ) -> Result<Answer<Vec<PortRange>>> {
-    let guest = port_selection::GuestIndices::new(component)?.load(&mut *store, instance)?;
+    let guest = typed(
+        port_selection::GuestIndices::new(component)
+            .and_then(|indices| indices.load(&mut *store, instance)),
+    )?;
     let numbers = |ports: &[Port]| ports.iter().map(|port| port.get()).collect::<Vec<_>>();
     let (preferred, reserved) = (numbers(request.preferred), numbers(request.reserved));
     let answer = guest.call_select(
@@ -180,7 +197,10 @@ pub(super) fn review<T: 'static>(
     reservations: &[&Observed],
     options: &str,
 ) -> Result<Answer<Vec<Verdict>>> {
-    let guest = cleanup::GuestIndices::new(component)?.load(&mut *store, instance)?;
+    let guest = typed(
+        cleanup::GuestIndices::new(component)
+            .and_then(|indices| indices.load(&mut *store, instance)),
+    )?;
     let asked: Vec<_> = reservations.iter().map(|observed| observed_record(observed)).collect();
     let answer = guest.call_review(store, now.seconds(), &asked, options)?;
     Ok(match answer {

@@ -1,0 +1,666 @@
+//! What Hythe should do, told simply: one operation at a time, everything in memory, no lock, no
+//! database, no plugin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use hythe_engine::{
+    CheckoutKind, CleanupRequest, ErrorKind, EventKind, Key, Label, Lease, Listening, Liveness,
+    Outcome, Owner, Place, Port, Presence, Probe, Provenance, Realm, ReleaseRequest, Reservation,
+    ReserveRequest, Scope, Service, System, Target, Timestamp, browser_blocked,
+};
+
+use super::configuration::{CONFIGURED, Configuration};
+use super::machine::{Machine, Pid};
+
+/// The ledger as it should be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reference {
+    /// Whether somebody has written yet.
+    pub(crate) exists: bool,
+    pub(crate) held: BTreeMap<String, Reservation>,
+    pub(crate) released: BTreeMap<Port, (String, Timestamp)>,
+    pub(crate) cleaned_at: Timestamp,
+    pub(crate) events: Vec<Happened>,
+    /// For tests of the test: what is told wrongly here.
+    pub(crate) mistake: Option<Mistake>,
+}
+
+/// A way in which the reference is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    ForgetsReleases,
+    ReleasesLocked,
+    MovesOnDoubt,
+    GivesFrozen,
+    CleansTooOften,
+}
+
+/// An event, without what follows from the reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Happened {
+    pub(crate) at: Timestamp,
+    pub(crate) kind: EventKind,
+    pub(crate) port: Port,
+    pub(crate) from: Option<Port>,
+    pub(crate) key: String,
+    pub(crate) policy: Option<String>,
+}
+
+/// Where, on which machine and under which configuration an operation runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) place: &'a Place,
+    /// Of the whole machine.
+    pub(crate) configuration: &'a Configuration,
+    pub(crate) home: &'a Path,
+    /// What the flags say: the range, and what to do on a conflict.
+    pub(crate) range: Option<(u16, u16)>,
+    pub(crate) on_conflict: Option<&'static str>,
+}
+
+/// When cleanup runs beside a reservation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    No,
+    Due,
+    Needed,
+}
+
+type Answers = Vec<(Outcome, Port)>;
+
+impl Scene<'_> {
+    /// What holds here.
+    pub(crate) fn here(&self) -> Configuration {
+        let mut here = self.configuration.at(self.place);
+        here.range = self.range.unwrap_or(here.range);
+        here.on_conflict = self.on_conflict.unwrap_or(here.on_conflict);
+        here
+    }
+
+    fn project(&self) -> Option<Label> {
+        let configured = self.here().project.map(|project| project.name.to_owned());
+        configured.or_else(|| self.place.checkout.as_ref()?.name.clone())?.parse().ok()
+    }
+
+    pub(crate) fn scope(&self, service: &Service, asked: Option<Scope>) -> Scope {
+        let configured = self.here().service.filter(|_| service.as_str() == CONFIGURED);
+        asked.or(configured.and_then(|configured| configured.scope)).unwrap_or_default()
+    }
+
+    /// Fails where there is no project to belong to.
+    pub(crate) fn key(&self, service: &Service, asked: Option<Scope>) -> Result<String, ErrorKind> {
+        match self.scope(service, asked) {
+            Scope::Directory => Ok(format!("directory:{service}:{}", self.place.root().display())),
+            Scope::Project => {
+                let project = self.project().ok_or(ErrorKind::Policy)?;
+                Ok(format!("project:{service}:{project}"))
+            }
+            Scope::Service => Ok(format!("service:{service}")),
+        }
+    }
+
+    fn owner(&self, pid: u32) -> Result<Owner, ErrorKind> {
+        self.machine.identify(pid).ok_or(ErrorKind::Usage)
+    }
+
+    /// Who listens on the port, by the socket tables alone.
+    pub(crate) fn listed(&self, reservation: &Reservation) -> Listening {
+        let listeners: Vec<_> = self.machine.listeners(reservation.port).collect();
+        if self.machine.tables_unreadable {
+            return Listening::Unknown;
+        }
+        if listeners.is_empty() {
+            return Listening::None;
+        }
+        let judged: Vec<_> =
+            listeners.iter().map(|pid| judge(self.machine, reservation, *pid)).collect();
+        if judged.contains(&Listening::Mine) {
+            Listening::Mine
+        } else if judged.contains(&Listening::Unknown) {
+            Listening::Unknown
+        } else {
+            Listening::Foreign
+        }
+    }
+
+    /// Who listens on the port, when a bind is tried first.
+    pub(crate) fn probed(&self, reservation: &Reservation) -> Listening {
+        match self.machine.probe(reservation.port) {
+            Probe::Free | Probe::Lingering => Listening::None,
+            Probe::Inconclusive(_) => self.listed(reservation),
+            // Bound but not listening: nothing is proven.
+            Probe::Held => match self.listed(reservation) {
+                Listening::None => Listening::Unknown,
+                listening => listening,
+            },
+        }
+    }
+
+    /// Whether the port can be given, as far as sockets are concerned.
+    fn is_free(&self, port: Port) -> bool {
+        match self.machine.probe(port) {
+            Probe::Free | Probe::Lingering => true,
+            Probe::Held => false,
+            Probe::Inconclusive(_) => {
+                !self.machine.tables_unreadable && self.machine.listeners(port).next().is_none()
+            }
+        }
+    }
+}
+
+/// Whose process it is: the reservation's own when its owner or one of the owner's descendants, or
+/// when it works in the reservation's directory and in no other checkout.
+fn judge(machine: &Machine, reservation: &Reservation, pid: Pid) -> Listening {
+    let lineage = machine.lineage(pid);
+    if lineage.is_empty() {
+        return Listening::Unknown;
+    }
+    let is_owner = |(pid, start): (u32, u64)| {
+        let owner = reservation.owner.as_ref();
+        owner.is_some_and(|owner| {
+            (owner.pid, owner.start) == (pid, start) && machine.liveness(owner) == Liveness::Alive
+        })
+    };
+    if lineage.iter().any(|(pid, running)| is_owner((pid.1, running.start))) {
+        return Listening::Mine;
+    }
+    let mut places =
+        lineage.iter().filter_map(|(_, running)| machine.locate(&running.directory).ok());
+    let Some(place) = places.find(|place| place.directory.parent().is_some()) else {
+        return Listening::Unknown;
+    };
+    let below = place.directory.starts_with(&reservation.directory);
+    let elsewhere = place.checkout.is_some_and(|checkout| {
+        checkout.kind != CheckoutKind::Submodule
+            && !reservation.directory.starts_with(checkout.root)
+    });
+    match reservation.scope {
+        _ if below && !elsewhere => Listening::Mine,
+        Scope::Directory => Listening::Foreign,
+        Scope::Project | Scope::Service => Listening::Unknown,
+    }
+}
+
+impl Reference {
+    pub(crate) fn reserve(
+        &mut self,
+        scene: Scene<'_>,
+        request: &ReserveRequest,
+    ) -> Result<Answers, ErrorKind> {
+        let distinct: BTreeSet<_> = request.services.iter().collect();
+        if distinct.len() < request.services.len() {
+            return Err(ErrorKind::Usage);
+        }
+        let keys = request.services.iter().map(|service| scene.key(service, request.scope));
+        let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+        let facts = request.services.iter().map(|service| Facts::new(scene, request, service));
+        let facts: Vec<_> = facts.collect::<Result<_, _>>()?;
+
+        let here = scene.here();
+        let new = keys.iter().any(|key| !self.held.contains_key(key));
+        let age = seconds(self.cleaned_at.distance(scene.machine.now()).as_millis());
+        let mut due = self.exists && new && here.every > 0 && age >= here.every;
+        if self.mistake == Some(Mistake::CleansTooOften) {
+            due = self.exists && new;
+        }
+        let first = if due { Sweep::Due } else { Sweep::No };
+        let mut attempt = self.clone();
+        let answers = match attempt.attempt(scene, request, &keys, &facts, first) {
+            Err(ErrorKind::NoFreePort) => {
+                attempt = self.clone();
+                attempt.attempt(scene, request, &keys, &facts, Sweep::Needed)
+            }
+            answers => answers,
+        };
+        // Whoever finds that there is something to write has made the ledger before it fails.
+        self.exists |= !request.dry_run && !keys.is_empty();
+        let answers = answers?;
+        attempt.exists = self.exists;
+        *self = attempt;
+        Ok(answers)
+    }
+
+    fn attempt(
+        &mut self,
+        scene: Scene<'_>,
+        request: &ReserveRequest,
+        keys: &[String],
+        facts: &[Facts],
+        sweep: Sweep,
+    ) -> Result<Answers, ErrorKind> {
+        let now = scene.machine.now();
+        let before = self.clone();
+        let mut taken: BTreeSet<Port> = before.held.values().map(|held| held.port).collect();
+        if sweep != Sweep::No {
+            for (key, policy) in self.expired(scene, &scene.here(), &[], None, keys) {
+                let port = self.give_back(now, &key, Some(policy));
+                if sweep == Sweep::Needed {
+                    taken.remove(&port);
+                }
+            }
+            if sweep == Sweep::Due {
+                self.cleaned_at = now;
+            }
+        }
+        let mut answers = Vec::new();
+        for ((service, key), facts) in request.services.iter().zip(keys).zip(facts) {
+            let Some(found) = self.held.get(key).cloned() else {
+                let (port, returned) = before
+                    .choose(scene, request, service, key, &taken)
+                    .ok_or(ErrorKind::NoFreePort)?;
+                taken.insert(port);
+                let (kind, outcome) = match returned {
+                    true => (EventKind::Returned, Outcome::Returned),
+                    false => (EventKind::Reserved, Outcome::Created),
+                };
+                self.take(now, kind, facts.reservation(scene, request, service, key, port), None);
+                answers.push((outcome, port));
+                continue;
+            };
+            let listening = match scene.probed(&found) {
+                Listening::Unknown if self.mistake == Some(Mistake::MovesOnDoubt) => {
+                    Listening::Foreign
+                }
+                listening => listening,
+            };
+            let foreign = listening == Listening::Foreign;
+            let on_conflict = scene.here().on_conflict;
+            if (request.reallocate && found.locked)
+                || (!request.reallocate && foreign && on_conflict == "fail")
+            {
+                return Err(ErrorKind::Refused);
+            }
+            let liveness = found.owner.as_ref().map(|owner| scene.machine.liveness(owner));
+            let mut changed = facts.applied(&found, liveness);
+            if request.reallocate || (foreign && on_conflict == "move" && !found.locked) {
+                let (port, _) = before
+                    .choose(scene, request, service, key, &taken)
+                    .ok_or(ErrorKind::NoFreePort)?;
+                taken.insert(port);
+                changed.port = port;
+                changed.last_used_at = now;
+                changed.listener = None;
+                self.take(now, EventKind::Moved, changed, Some(found.port));
+                answers.push((Outcome::Moved, port));
+                continue;
+            }
+            answers.push((Outcome::Existing, found.port));
+            let kind = if changed == found {
+                None
+            } else if (Reservation { locked: found.locked, ..changed.clone() }) == found {
+                Some(EventKind::Locked)
+            } else {
+                Some(EventKind::Updated)
+            };
+            let fresh = found.last_used_at.distance(now).as_secs() < 60;
+            if kind.is_some() || !fresh {
+                changed.last_used_at = now;
+                if listening == Listening::Mine {
+                    let mut listeners = scene.machine.listeners(found.port);
+                    let seen = listeners.find(|pid| scene.machine.visible(*pid).is_some());
+                    changed.listener = seen.map(|(_, pid)| pid);
+                }
+                if let Some(kind) = kind {
+                    self.record(now, kind, &changed, None, None);
+                }
+                self.held.insert(key.clone(), changed);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The port that `key` gets, and whether it gets it back. `self` is the ledger as it was before
+    /// the operation.
+    fn choose(
+        &self,
+        scene: Scene<'_>,
+        request: &ReserveRequest,
+        service: &Service,
+        key: &str,
+        taken: &BTreeSet<Port>,
+    ) -> Option<(Port, bool)> {
+        let here = scene.here();
+        let (first, last) = here.range;
+        let now = scene.machine.now();
+        let linked = scene.place.checkout.as_ref().map(|checkout| checkout.kind);
+        let main_only = linked == Some(CheckoutKind::Linked)
+            && scene.scope(service, request.scope) == Scope::Directory;
+        let configured = here.service.as_ref().filter(|_| service.as_str() == CONFIGURED);
+        let configured = configured.and_then(|configured| Port::new(configured.port?));
+        let mut mine: Vec<_> = self
+            .released
+            .iter()
+            .filter(|(_, (owner, _))| owner == key)
+            .map(|(port, (_, at))| (*at, *port))
+            .collect();
+        mine.sort_by_key(|(at, port)| (std::cmp::Reverse(*at), *port));
+        let mine: Vec<_> = mine.into_iter().map(|(_, port)| port).collect();
+
+        let size = u64::from(last - first) + 1;
+        let slot = first + u16::try_from(hash(key.as_bytes()) % size).unwrap();
+        let proposed = (slot..=last).chain(first..slot).map(|port| Port::new(port).unwrap());
+        let may = |port: &Port| {
+            let number = port.get();
+            let sound = here.allow.contains(&number)
+                || (number >= 1024
+                    && !browser_blocked(*port)
+                    && !(32768..=60999).contains(&number));
+            let frozen = self.released.get(port).is_some_and(|(owner, at)| {
+                owner != key
+                    && at.distance(now).as_millis() < u128::from(here.freeze) * 1000
+                    && self.mistake != Some(Mistake::GivesFrozen)
+            });
+            let asked = request.prefer.contains(port);
+            // Configured for the main checkout, it is no linked worktree's by itself.
+            let kept = main_only && Some(*port) == configured && !asked && !mine.contains(port);
+            let wanted = asked || (Some(*port) == configured && !main_only);
+            let inside = (first..=last).contains(&number) || wanted;
+            inside
+                && sound
+                && !here.exclude.contains(&number)
+                && !taken.contains(port)
+                && !frozen
+                && !kept
+                && scene.is_free(*port)
+        };
+        let asked = request.prefer.iter().copied();
+        let candidates = asked.chain(mine.iter().copied()).chain(configured).chain(proposed);
+        let port = { candidates }.find(may)?;
+        Some((port, mine.contains(&port)))
+    }
+
+    /// The keys that cleanup releases, by port, and the policy that says so.
+    fn expired(
+        &self,
+        scene: Scene<'_>,
+        here: &Configuration,
+        only: &[String],
+        older_than: Option<u64>,
+        spared: &[String],
+    ) -> Vec<(String, String)> {
+        let now = scene.machine.now();
+        let mut by_policy = Vec::new();
+        let mut by_age = Vec::new();
+        for (key, held) in self.held.iter().filter(|(key, _)| !spared.contains(key)) {
+            let listening = scene.listed(held);
+            let protected = held.locked && self.mistake != Some(Mistake::ReleasesLocked);
+            if protected || listening == Listening::Mine {
+                continue;
+            }
+            let of_project = here.project.as_ref().is_some_and(|project| {
+                held.scope != Scope::Service && held.directory.starts_with(&project.root)
+            });
+            let user = scene.configuration.of_user(&held.directory);
+            let court = if of_project { here } else { &user };
+            let unused = seconds_between(held.last_used_at, now);
+            let releases = |policy: &&&str| match **policy {
+                "path-sticky" => {
+                    held.scope == Scope::Directory
+                        && scene.machine.presence(&held.directory) == Presence::Gone
+                }
+                "pid-reap" => {
+                    let owner = held.owner.as_ref().map(|owner| scene.machine.liveness(owner));
+                    held.lease == Lease::Ephemeral
+                        && owner == Some(Liveness::Dead)
+                        && matches!(listening, Listening::None | Listening::Foreign)
+                        && unused >= i64::try_from(court.grace).unwrap()
+                }
+                _ => {
+                    let ttl = match held.lease {
+                        Lease::Persistent => court.persistent,
+                        Lease::Ephemeral => court.ephemeral,
+                    };
+                    match held.expires_at() {
+                        Some(end) => now.seconds() > end.seconds(),
+                        None => ttl > 0 && unused > i64::try_from(ttl).unwrap(),
+                    }
+                }
+            };
+            let asked =
+                |policy: &&&str| only.is_empty() || only.iter().any(|name| name == **policy);
+            if let Some(policy) = court.cleanup.iter().filter(asked).find(releases) {
+                by_policy.push((held.port, key.clone(), (*policy).to_owned()));
+            } else if older_than.is_some_and(|age| {
+                now.since(held.last_used_at).as_millis() > u128::from(age) * 1000
+            }) {
+                by_age.push((held.port, key.clone(), "--older-than".to_owned()));
+            }
+        }
+        by_policy.sort();
+        by_age.sort();
+        by_policy.into_iter().chain(by_age).map(|(_, key, policy)| (key, policy)).collect()
+    }
+
+    pub(crate) fn cleanup(
+        &mut self,
+        scene: Scene<'_>,
+        request: &CleanupRequest,
+    ) -> Result<Vec<Port>, ErrorKind> {
+        let here = scene.here();
+        if request.policies.iter().any(|name| !here.cleanup.contains(&name.as_str())) {
+            return Err(ErrorKind::Usage);
+        }
+        if !self.exists {
+            return Ok(Vec::new());
+        }
+        let now = scene.machine.now();
+        let age = request.older_than.map(|age| age.as_secs());
+        let expired = self.expired(scene, &here, &request.policies, age, &[]);
+        if request.policies.is_empty() {
+            self.cleaned_at = now;
+        }
+        let give = |(key, policy): (String, String)| self.give_back(now, &key, Some(policy));
+        Ok(expired.into_iter().map(give).collect())
+    }
+
+    pub(crate) fn release(
+        &mut self,
+        scene: Scene<'_>,
+        request: &ReleaseRequest,
+    ) -> Result<Vec<Port>, ErrorKind> {
+        let place = scene.place;
+        let matching = |wanted: &dyn Fn(&Reservation) -> bool| -> Vec<_> {
+            let mut found: Vec<_> = self.held.values().filter(|held| wanted(held)).collect();
+            found.sort_by_key(|held| held.port);
+            found.into_iter().map(|held| Some(held.key.text.clone())).collect()
+        };
+        let targets: Vec<Option<String>> = match &request.target {
+            Target::Services(services, scope) => {
+                let keys = services.iter().map(|service| scene.key(service, *scope));
+                let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+                keys.into_iter().map(|key| self.held.contains_key(&key).then_some(key)).collect()
+            }
+            Target::Ports(ports) => {
+                let at = |port| self.held.values().find(|held| held.port == port);
+                ports.iter().map(|port| at(*port).map(|held| held.key.text.clone())).collect()
+            }
+            Target::Here => matching(&|held| held.directory == place.root()),
+            Target::Below => {
+                let everything = scene.home.starts_with(&place.directory);
+                if everything && !request.force {
+                    return Err(ErrorKind::Refused);
+                }
+                matching(&|held| held.directory.starts_with(&place.directory))
+            }
+            Target::Project(project) => matching(&|held| held.project.as_ref() == Some(project)),
+        };
+        let mut keys: Vec<String> = Vec::new();
+        for target in &targets {
+            let key = target.as_ref().ok_or(ErrorKind::NotFound)?;
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        if keys.is_empty() {
+            return Err(ErrorKind::NotFound);
+        }
+        for held in keys.iter().map(|key| &self.held[key]) {
+            let related = held.directory.starts_with(place.root())
+                || held.directory.starts_with(&place.directory);
+            let foreign = held.scope == Scope::Directory && !related;
+            if !request.force && (held.locked || foreign) {
+                return Err(ErrorKind::Refused);
+            }
+        }
+        let now = scene.machine.now();
+        Ok(keys.iter().map(|key| self.give_back(now, key, None)).collect())
+    }
+
+    pub(crate) fn set_lock(
+        &mut self,
+        scene: Scene<'_>,
+        service: &Service,
+        scope: Option<Scope>,
+        locked: bool,
+    ) -> Result<Port, ErrorKind> {
+        let key = scene.key(service, scope)?;
+        let held = self.held.get_mut(&key).ok_or(ErrorKind::NotFound)?;
+        let changed = std::mem::replace(&mut held.locked, locked) != locked;
+        let held = held.clone();
+        if changed {
+            let kind = if locked { EventKind::Locked } else { EventKind::Unlocked };
+            self.record(scene.machine.now(), kind, &held, None, None);
+        }
+        Ok(held.port)
+    }
+
+    fn take(&mut self, now: Timestamp, kind: EventKind, to: Reservation, from: Option<Port>) {
+        let key = to.key.text.clone();
+        if let Some(from) = from {
+            self.released.insert(from, (key.clone(), now));
+        }
+        self.released.remove(&to.port);
+        self.record(now, kind, &to, from, None);
+        self.held.insert(key, to);
+    }
+
+    fn give_back(&mut self, now: Timestamp, key: &str, policy: Option<String>) -> Port {
+        let held = self.held.remove(key).unwrap();
+        if self.mistake != Some(Mistake::ForgetsReleases) {
+            self.released.insert(held.port, (key.to_owned(), now));
+        }
+        self.record(now, EventKind::Released, &held, None, policy);
+        held.port
+    }
+
+    fn record(
+        &mut self,
+        at: Timestamp,
+        kind: EventKind,
+        reservation: &Reservation,
+        from: Option<Port>,
+        policy: Option<String>,
+    ) {
+        let key = reservation.key.text.clone();
+        self.events.push(Happened { at, kind, port: reservation.port, from, key, policy });
+    }
+}
+
+/// What a request says about one service's reservation.
+struct Facts {
+    request: ReserveRequest,
+    project: Option<Label>,
+    lease: Option<Lease>,
+    ttl: Option<Duration>,
+    owner: Option<Owner>,
+    default_owner: Option<Owner>,
+}
+
+impl Facts {
+    fn new(
+        scene: Scene<'_>,
+        request: &ReserveRequest,
+        service: &Service,
+    ) -> Result<Self, ErrorKind> {
+        let here = scene.here();
+        let configured =
+            here.service.filter(|_| service.as_str() == CONFIGURED).unwrap_or_default();
+        let lease = request.lease.or(configured.lease);
+        let orphan = lease == Some(Lease::Ephemeral) && request.pid.is_none();
+        Ok(Self {
+            project: here.project.map(|project| project.name.parse().unwrap()),
+            lease,
+            ttl: request.ttl.or(configured.ttl.map(Duration::from_secs)),
+            owner: request.pid.map(|pid| scene.owner(pid)).transpose()?,
+            default_owner: orphan.then(|| scene.owner(request.parent)).transpose()?,
+            request: request.clone(),
+        })
+    }
+
+    fn reservation(
+        &self,
+        scene: Scene<'_>,
+        request: &ReserveRequest,
+        service: &Service,
+        key: &str,
+        port: Port,
+    ) -> Reservation {
+        let now = scene.machine.now();
+        let checkout = scene.place.checkout.as_ref();
+        let task = checkout.and_then(|checkout| match checkout.kind {
+            CheckoutKind::Linked => Some(checkout.root.file_name()?.to_str()?.to_owned()),
+            _ => checkout.branch.clone(),
+        });
+        Reservation {
+            port,
+            key: Key { realm: Realm::User, text: key.to_owned() },
+            scope: scene.scope(service, request.scope),
+            directory: scene.place.root().to_owned(),
+            service: service.clone(),
+            project: self.project.clone().or_else(|| scene.project()),
+            task: request.task.clone().or_else(|| task?.parse().ok()),
+            agent: request.agent.clone(),
+            lease: self.lease.unwrap_or_default(),
+            locked: request.lock,
+            owner: self.owner.clone().or_else(|| self.default_owner.clone()),
+            created_at: now,
+            last_used_at: now,
+            ttl: self.ttl,
+            strategy: Provenance { key: String::new(), selection: String::new() },
+            listener: None,
+        }
+    }
+
+    fn applied(&self, held: &Reservation, owner: Option<Liveness>) -> Reservation {
+        let request = &self.request;
+        let mut changed = held.clone();
+        changed.project = self.project.clone().or(changed.project);
+        changed.task = request.task.clone().or(changed.task);
+        changed.agent = request.agent.clone().or(changed.agent);
+        changed.lease = self.lease.unwrap_or(changed.lease);
+        changed.ttl = self.ttl.or(changed.ttl);
+        changed.locked |= request.lock;
+        changed.owner = match (&self.owner, self.lease) {
+            (Some(owner), _) => Some(owner.clone()),
+            (None, Some(Lease::Persistent)) => None,
+            (None, Some(Lease::Ephemeral)) if owner != Some(Liveness::Alive) => {
+                self.default_owner.clone()
+            }
+            _ => changed.owner,
+        };
+        changed
+    }
+}
+
+/// The hash that decides where a key's search begins: FNV-1a, finished as MurmurHash3 does.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
+        hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
+    }
+    hash ^ (hash >> 33)
+}
+
+fn seconds(millis: u128) -> u64 {
+    u64::try_from(millis / 1000).unwrap()
+}
+
+fn seconds_between(earlier: Timestamp, later: Timestamp) -> i64 {
+    later.seconds() - earlier.seconds()
+}
