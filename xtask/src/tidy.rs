@@ -33,35 +33,15 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("probe", &["process", "observed", "port"]),
     ("system", &["git", "probe", "process", "observed", "reservation", "place", "port", "time"]),
     // Deciding, and what decides.
-    ("plan", &["config", "policy", "event", "observed", "reservation", "place", "port", "time"]),
+    ("placement", &["port"]),
+    ("plan", &["config", "policy", "observed", "reservation", "time"]),
     ("wasm", &["policy", "observed", "reservation", "place", "port", "time"]),
     ("bundled", &["wasm"]),
-    // What is said about it.
-    ("notice", &["config", "policy", "event", "observed", "reservation", "place", "port", "time"]),
-    (
-        "error",
-        &[
-            "plan",
-            "wasm",
-            "bundled",
-            "ledger",
-            "config",
-            "lock",
-            "policy",
-            "event",
-            "observed",
-            "reservation",
-            "place",
-            "port",
-            "time",
-        ],
-    ),
     // The only module that orders effects.
     (
         "engine",
         &[
-            "error",
-            "notice",
+            "placement",
             "plan",
             "wasm",
             "bundled",

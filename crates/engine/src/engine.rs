@@ -71,7 +71,7 @@ impl<'a> Engine<'a> {
             .locate(directory)
             .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
         let config = Config::load(&home.config, &place, overrides)?;
-        tracing::debug!(root = %place.root().display(), state = %home.state.display(), "opened");
+        tracing::debug!(root = ?place.root(), state = ?home.state, "opened");
         let strategies = Strategies::new(&config.settings().limits, home.cache.as_deref())?;
         Ok(Self { system, report, place, config, strategies, state: home.state.clone() })
     }

@@ -9,6 +9,7 @@
 //! write-ahead log each process would have to make, or recover, two more files before its first
 //! look-up. `cargo bench -p hythe-engine --bench journal` measures both.
 
+mod error;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -21,12 +22,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+
+pub use error::{LedgerError, LedgerProblem};
 
 use crate::event::{Change, Event, EventKind};
 use crate::port::Port;
 use crate::reservation::{Key, Reservation};
 use crate::time::Timestamp;
+use error::{fail, io_problem, ledger_error};
 
 /// How long a reader waits for a commit that is just being written to disk.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,56 +40,6 @@ const PAGE_SIZE: u64 = 4096;
 
 /// The most events that are kept; the oldest go first.
 const MAX_EVENTS: i64 = 100_000;
-
-/// A ledger that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("the ledger {} {problem}", .path.display())]
-pub struct LedgerError {
-    /// The database file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub problem: LedgerProblem,
-}
-
-/// What is wrong with a ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerProblem {
-    /// It is no SQLite database, or its pages contradict each other.
-    #[error("is damaged: {0}")]
-    Damaged(String),
-    /// It is an SQLite database of something else.
-    #[error("is the database of another program")]
-    Alien,
-    /// A later version of Hythe wrote it.
-    #[error("has schema version {found}, but this hythe knows only up to {known}")]
-    Newer {
-        /// The version of the file.
-        found: i32,
-        /// The highest version this program knows.
-        known: i32,
-    },
-    /// An earlier version of Hythe wrote it, and it has not been brought up to date.
-    #[error("was written by an earlier hythe and has to be brought up to date")]
-    Outdated,
-    /// It, or its directory, may not be written to.
-    #[error("cannot be written: {0}")]
-    Unwritable(String),
-    /// It may not be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(String),
-    /// The disk is full.
-    #[error("cannot grow: {0}")]
-    Full(String),
-    /// The system failed to read or write it.
-    #[error("could not be read or written: {0}")]
-    Io(String),
-    /// Another process kept it busy.
-    #[error("is kept busy by another process")]
-    Busy,
-    /// SQLite failed in some other way.
-    #[error("failed: {0}")]
-    Failed(String),
-}
 
 /// An open ledger.
 pub struct Ledger {
@@ -440,64 +394,4 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn is_missing(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
-fn fail(path: &Path, problem: LedgerProblem) -> LedgerError {
-    LedgerError { path: path.to_owned(), problem }
-}
-
-fn io_problem(error: &io::Error) -> LedgerProblem {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            LedgerProblem::Full(error.to_string())
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            LedgerProblem::Unwritable(error.to_string())
-        }
-        _ => LedgerProblem::Failed(error.to_string()),
-    }
-}
-
-fn ledger_error(path: &Path, error: &rusqlite::Error) -> LedgerError {
-    let text = error.to_string();
-    let problem = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerProblem::Damaged(text),
-        Some(ErrorCode::ReadOnly) => LedgerProblem::Unwritable(text),
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => cannot_open(path, text),
-        Some(ErrorCode::DiskFull) => LedgerProblem::Full(text),
-        Some(ErrorCode::SystemIoFailure) => io_failure(error, text),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LedgerProblem::Busy,
-        Some(ErrorCode::ConstraintViolation | ErrorCode::OutOfMemory) => {
-            LedgerProblem::Failed(text)
-        }
-        // Anything else means that the file is not what it says it is.
-        _ => LedgerProblem::Damaged(text),
-    };
-    fail(path, problem)
-}
-
-/// Why a file could not be opened. The file is only looked at: opening and closing it would drop the
-/// locks that this process holds on it (fcntl(2), "advisory record locking").
-fn cannot_open(path: &Path, text: String) -> LedgerProblem {
-    use rustix::fs::{Access, access};
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => {
-            LedgerProblem::Unreadable("it is not a regular file".to_owned())
-        }
-        Ok(_) => match access(path, Access::READ_OK) {
-            Err(error) => LedgerProblem::Unreadable(error.to_string()),
-            // The database can be opened, so it is the journal beside it that cannot.
-            Ok(()) => LedgerProblem::Unwritable(text),
-        },
-        Err(error) => LedgerProblem::Unreadable(error.to_string()),
-    }
-}
-
-fn io_failure(error: &rusqlite::Error, text: String) -> LedgerProblem {
-    const IOERR_READ: i32 = 266;
-    const IOERR_SHORT_READ: i32 = 522;
-    match error.sqlite_error().map(|error| error.extended_code) {
-        Some(IOERR_READ | IOERR_SHORT_READ) => LedgerProblem::Unreadable(text),
-        _ => LedgerProblem::Io(text),
-    }
 }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     /// Longer than any test waits.
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn place() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();

@@ -3,16 +3,26 @@
 //!
 //! `HYTHE_TEST_SCALE=10` walks ten times as far; `HYTHE_TEST_SEED=7` walks that way alone.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "model/checks.rs"]
 mod checks;
 #[path = "model/configuration.rs"]
 mod configuration;
+#[path = "model/disturbances.rs"]
+mod disturbances;
+#[path = "model/facts.rs"]
+mod facts;
 #[path = "model/machine.rs"]
 mod machine;
 #[path = "model/random.rs"]
 mod random;
 #[path = "model/reference.rs"]
 mod reference;
+#[path = "model/requests.rs"]
+mod requests;
+#[path = "model/scene.rs"]
+mod scene;
 #[path = "model/walk.rs"]
 mod walk;
 

@@ -55,7 +55,7 @@ fn print(name: &str, figures: [Option<f64>; 3], goals: &[Goal], wrong: [usize; 2
     Row { name, floor: None, trop, hythe, beside: half.map(|half| ("p50", half)) }
         .print(&[goals, &[sound]].concat());
     if wrong[1] > 0 {
-        println!("{:<40} trop: {} failed or share a port", "", wrong[1]);
+        println!("{:<40} trop: {} processes failed or share a port", "", wrong[1]);
     }
 }
 

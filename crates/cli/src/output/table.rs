@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(
             table.render_within(Some(40), plain),
             "PORT   DIRECTORY                 SERVICE\n\
-             20000  /home/so…ayments/checkout  web\n"
+             20000  /home/s…ayments/checkout  web\n"
         );
         assert!(table.render_within(None, plain).contains("/home/someone/work/payments/checkout"));
     }

@@ -48,10 +48,15 @@ fn nowhere() -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
+/// Opens the ledger for writing as an operation does.
+fn writable(path: &Path) -> Outcome<Ledger> {
+    Ledger::open_for_writing(path)?.map_or_else(|| Ledger::create(path), Ok)
+}
+
 /// A new ledger with these changes, each committed at its time.
 fn ledger(changes: &[(i64, Change)]) -> (tempfile::TempDir, Ledger) {
     let (directory, path) = nowhere();
-    let mut ledger = Ledger::open_for_writing(&path).unwrap();
+    let mut ledger = writable(&path).unwrap();
     for (millis, change) in changes {
         ledger.commit(at(*millis), std::slice::from_ref(change), false).unwrap();
     }
@@ -70,10 +75,11 @@ fn names(directory: &Path) -> Vec<String> {
 fn reading_creates_nothing_and_writing_leaves_nothing_but_the_ledger() {
     let (directory, path) = nowhere();
     assert!(Ledger::open(&path).unwrap().is_none());
+    assert!(Ledger::open_for_writing(&path).unwrap().is_none());
     assert!(names(directory.path()).is_empty());
     // What a writer that was killed has left.
     fs::write(path.with_extension("db.new"), "half").unwrap();
-    let mut ledger = Ledger::open_for_writing(&path).unwrap();
+    let mut ledger = writable(&path).unwrap();
     ledger.commit(at(1), &[Change::Reserved(reservation(20000, "web"))], false).unwrap();
     assert_eq!(names(directory.path()), ["ledger.db"]);
     let reader = Ledger::open(&path).unwrap().unwrap();
@@ -155,7 +161,7 @@ fn what_a_key_gave_back_is_kept_for_it_until_another_key_gets_it() {
 
 #[test]
 fn a_released_port_is_frozen_around_its_release_at_every_end_of_time() {
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let max = Timestamp::MAX.millis();
     for (released_at, now, frozen) in [
         (1_000_000, 1_000_000, true),
@@ -277,7 +283,7 @@ fn what_is_no_ledger_is_refused_and_left_alone() {
         let (directory, path) = nowhere();
         fs::write(&path, &bytes).unwrap();
         let read = Ledger::open(&path).and_then(|ledger| ledger.unwrap().reservations());
-        let written = Ledger::open_for_writing(&path).and_then(|mut ledger| {
+        let written = writable(&path).and_then(|mut ledger| {
             ledger.commit(at(2), &[Change::Reserved(reservation(20001, "api"))], false)
         });
         for error in [read.unwrap_err(), written.unwrap_err()] {
@@ -294,7 +300,7 @@ fn a_ledger_without_a_directory_says_so() {
     let (_directory, path) = nowhere();
     let path = path.join("ledger.db");
     assert!(Ledger::open(&path).unwrap().is_none());
-    let error = Ledger::open_for_writing(&path).map(drop).unwrap_err();
+    let error = writable(&path).map(drop).unwrap_err();
     assert!(matches!(error.problem, LedgerProblem::Failed(_)), "{error}");
 }
 

@@ -42,7 +42,7 @@ pub(super) fn load(
     if let Some(path) = &entry
         && let Err(error) = store(path, &code)
     {
-        tracing::warn!(path = %path.display(), %error, "compiled plugin was not cached");
+        tracing::warn!(path = ?path, %error, "compiled plugin was not cached");
     }
     deserialize(engine, Trusted::Compiled(&code))
         .map_err(|error| Problem::Host(format!("{error:#}")))
@@ -125,12 +125,12 @@ fn private(cache: &Path) -> Option<PathBuf> {
             let others = metadata.permissions().mode() & 0o022 != 0;
             let mine = metadata.uid() == rustix::process::geteuid().as_raw();
             if others || !mine {
-                tracing::warn!(path = %cache.display(), "cache directory is not private; not used");
+                tracing::warn!(path = ?cache, "cache directory is not private; not used");
             }
             (mine && !others).then(|| cache.to_owned())
         }
         Err(error) => {
-            tracing::debug!(path = %cache.display(), %error, "cache directory cannot be used");
+            tracing::debug!(path = ?cache, %error, "cache directory cannot be used");
             None
         }
     }
@@ -146,7 +146,7 @@ fn cached(engine: &Engine, path: &Path) -> Option<Component> {
     match deserialize(engine, Trusted::Cached(path)) {
         Ok(component) => Some(component),
         Err(error) => {
-            tracing::debug!(path = %path.display(), %error, "cached plugin is not usable");
+            tracing::debug!(path = ?path, %error, "cached plugin is not usable");
             None
         }
     }

@@ -101,7 +101,9 @@ impl Configuration {
         if let Some(service) = &self.service {
             writeln!(text, "[services.{CONFIGURED}]").unwrap();
             let mut say = |key: &str, value: Option<String>| {
-                value.iter().for_each(|value| writeln!(text, "{key} = {value}").unwrap());
+                if let Some(value) = value {
+                    writeln!(text, "{key} = {value}").unwrap();
+                }
             };
             say("port", service.port.map(|port| port.to_string()));
             say("scope", service.scope.map(|scope| format!("\"{scope}\"")));

@@ -124,7 +124,8 @@ impl Machine {
         self.sockets.entry(port).or_default().push(Socket { process: pid, listens });
     }
 
-    /// Ends a process: its sockets close, its children belong to nobody.
+    /// Ends a process: its sockets close and leave connections behind, its children belong to
+    /// nobody.
     pub(crate) fn kill(&mut self, pid: Pid) {
         self.processes.remove(&pid);
         for running in self.processes.values_mut().filter(|running| running.parent == Some(pid)) {
@@ -133,7 +134,8 @@ impl Machine {
         for sockets in self.sockets.values_mut() {
             sockets.retain(|socket| socket.process != pid);
         }
-        self.sockets.retain(|_, sockets| !sockets.is_empty());
+        let closed = self.sockets.extract_if(.., |_, sockets| sockets.is_empty());
+        self.lingering.extend(closed.map(|(port, _)| port));
     }
 
     /// Boots. If `alike`, the same processes start with the same pids at the same time since boot,

@@ -2,17 +2,16 @@
 //! database, no plugin.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::time::Duration;
 
 use hythe_engine::{
-    CheckoutKind, CleanupRequest, ErrorKind, EventKind, Key, Label, Lease, Listening, Liveness,
-    Outcome, Owner, Place, Port, Presence, Probe, Provenance, Realm, ReleaseRequest, Reservation,
-    ReserveRequest, Scope, Service, System, Target, Timestamp, browser_blocked,
+    CheckoutKind, CleanupRequest, ErrorKind, EventKind, Lease, Listening, Liveness, Outcome, Port,
+    Presence, ReleaseRequest, Reservation, ReserveRequest, Scope, Service, System, Target,
+    Timestamp, browser_blocked,
 };
 
 use super::configuration::{CONFIGURED, Configuration};
-use super::machine::{Machine, Pid};
+use super::facts::Facts;
+use super::scene::Scene;
 
 /// The ledger as it should be.
 #[derive(Debug, Clone, Default)]
@@ -48,19 +47,6 @@ pub(crate) struct Happened {
     pub(crate) policy: Option<String>,
 }
 
-/// Where, on which machine and under which configuration an operation runs.
-#[derive(Clone, Copy)]
-pub(crate) struct Scene<'a> {
-    pub(crate) machine: &'a Machine,
-    pub(crate) place: &'a Place,
-    /// Of the whole machine.
-    pub(crate) configuration: &'a Configuration,
-    pub(crate) home: &'a Path,
-    /// What the flags say: the range, and what to do on a conflict.
-    pub(crate) range: Option<(u16, u16)>,
-    pub(crate) on_conflict: Option<&'static str>,
-}
-
 /// When cleanup runs beside a reservation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sweep {
@@ -70,119 +56,6 @@ enum Sweep {
 }
 
 type Answers = Vec<(Outcome, Port)>;
-
-impl Scene<'_> {
-    /// What holds here.
-    pub(crate) fn here(&self) -> Configuration {
-        let mut here = self.configuration.at(self.place);
-        here.range = self.range.unwrap_or(here.range);
-        here.on_conflict = self.on_conflict.unwrap_or(here.on_conflict);
-        here
-    }
-
-    fn project(&self) -> Option<Label> {
-        let configured = self.here().project.map(|project| project.name.to_owned());
-        configured.or_else(|| self.place.checkout.as_ref()?.name.clone())?.parse().ok()
-    }
-
-    pub(crate) fn scope(&self, service: &Service, asked: Option<Scope>) -> Scope {
-        let configured = self.here().service.filter(|_| service.as_str() == CONFIGURED);
-        asked.or(configured.and_then(|configured| configured.scope)).unwrap_or_default()
-    }
-
-    /// Fails where there is no project to belong to.
-    pub(crate) fn key(&self, service: &Service, asked: Option<Scope>) -> Result<String, ErrorKind> {
-        match self.scope(service, asked) {
-            Scope::Directory => Ok(format!("directory:{service}:{}", self.place.root().display())),
-            Scope::Project => {
-                let project = self.project().ok_or(ErrorKind::Policy)?;
-                Ok(format!("project:{service}:{project}"))
-            }
-            Scope::Service => Ok(format!("service:{service}")),
-        }
-    }
-
-    fn owner(&self, pid: u32) -> Result<Owner, ErrorKind> {
-        self.machine.identify(pid).ok_or(ErrorKind::Usage)
-    }
-
-    /// Who listens on the port, by the socket tables alone.
-    pub(crate) fn listed(&self, reservation: &Reservation) -> Listening {
-        let listeners: Vec<_> = self.machine.listeners(reservation.port).collect();
-        if self.machine.tables_unreadable {
-            return Listening::Unknown;
-        }
-        if listeners.is_empty() {
-            return Listening::None;
-        }
-        let judged: Vec<_> =
-            listeners.iter().map(|pid| judge(self.machine, reservation, *pid)).collect();
-        if judged.contains(&Listening::Mine) {
-            Listening::Mine
-        } else if judged.contains(&Listening::Unknown) {
-            Listening::Unknown
-        } else {
-            Listening::Foreign
-        }
-    }
-
-    /// Who listens on the port, when a bind is tried first.
-    pub(crate) fn probed(&self, reservation: &Reservation) -> Listening {
-        match self.machine.probe(reservation.port) {
-            Probe::Free | Probe::Lingering => Listening::None,
-            Probe::Inconclusive(_) => self.listed(reservation),
-            // Bound but not listening: nothing is proven.
-            Probe::Held => match self.listed(reservation) {
-                Listening::None => Listening::Unknown,
-                listening => listening,
-            },
-        }
-    }
-
-    /// Whether the port can be given, as far as sockets are concerned.
-    fn is_free(&self, port: Port) -> bool {
-        match self.machine.probe(port) {
-            Probe::Free | Probe::Lingering => true,
-            Probe::Held => false,
-            Probe::Inconclusive(_) => {
-                !self.machine.tables_unreadable && self.machine.listeners(port).next().is_none()
-            }
-        }
-    }
-}
-
-/// Whose process it is: the reservation's own when its owner or one of the owner's descendants, or
-/// when it works in the reservation's directory and in no other checkout.
-fn judge(machine: &Machine, reservation: &Reservation, pid: Pid) -> Listening {
-    let lineage = machine.lineage(pid);
-    if lineage.is_empty() {
-        return Listening::Unknown;
-    }
-    let is_owner = |(pid, start): (u32, u64)| {
-        let owner = reservation.owner.as_ref();
-        owner.is_some_and(|owner| {
-            (owner.pid, owner.start) == (pid, start) && machine.liveness(owner) == Liveness::Alive
-        })
-    };
-    if lineage.iter().any(|(pid, running)| is_owner((pid.1, running.start))) {
-        return Listening::Mine;
-    }
-    let mut places =
-        lineage.iter().filter_map(|(_, running)| machine.locate(&running.directory).ok());
-    let Some(place) = places.find(|place| place.directory.parent().is_some()) else {
-        return Listening::Unknown;
-    };
-    let below = place.directory.starts_with(&reservation.directory);
-    let elsewhere = place.checkout.is_some_and(|checkout| {
-        checkout.kind != CheckoutKind::Submodule
-            && !reservation.directory.starts_with(checkout.root)
-    });
-    match reservation.scope {
-        _ if below && !elsewhere => Listening::Mine,
-        Scope::Directory => Listening::Foreign,
-        Scope::Project | Scope::Service => Listening::Unknown,
-    }
-}
 
 impl Reference {
     pub(crate) fn reserve(
@@ -215,10 +88,8 @@ impl Reference {
             }
             answers => answers,
         };
-        // Whoever finds that there is something to write has made the ledger before it fails.
-        self.exists |= !request.dry_run && !keys.is_empty();
         let answers = answers?;
-        attempt.exists = self.exists;
+        attempt.exists = true;
         *self = attempt;
         Ok(answers)
     }
@@ -252,9 +123,10 @@ impl Reference {
                     .choose(scene, request, service, key, &taken)
                     .ok_or(ErrorKind::NoFreePort)?;
                 taken.insert(port);
-                let (kind, outcome) = match returned {
-                    true => (EventKind::Returned, Outcome::Returned),
-                    false => (EventKind::Reserved, Outcome::Created),
+                let (kind, outcome) = if returned {
+                    (EventKind::Returned, Outcome::Returned)
+                } else {
+                    (EventKind::Reserved, Outcome::Created)
                 };
                 self.take(now, kind, facts.reservation(scene, request, service, key, port), None);
                 answers.push((outcome, port));
@@ -559,93 +431,7 @@ impl Reference {
     }
 }
 
-/// What a request says about one service's reservation.
-struct Facts {
-    request: ReserveRequest,
-    project: Option<Label>,
-    lease: Option<Lease>,
-    ttl: Option<Duration>,
-    owner: Option<Owner>,
-    default_owner: Option<Owner>,
-}
-
-impl Facts {
-    fn new(
-        scene: Scene<'_>,
-        request: &ReserveRequest,
-        service: &Service,
-    ) -> Result<Self, ErrorKind> {
-        let here = scene.here();
-        let configured =
-            here.service.filter(|_| service.as_str() == CONFIGURED).unwrap_or_default();
-        let lease = request.lease.or(configured.lease);
-        let orphan = lease == Some(Lease::Ephemeral) && request.pid.is_none();
-        Ok(Self {
-            project: here.project.map(|project| project.name.parse().unwrap()),
-            lease,
-            ttl: request.ttl.or(configured.ttl.map(Duration::from_secs)),
-            owner: request.pid.map(|pid| scene.owner(pid)).transpose()?,
-            default_owner: orphan.then(|| scene.owner(request.parent)).transpose()?,
-            request: request.clone(),
-        })
-    }
-
-    fn reservation(
-        &self,
-        scene: Scene<'_>,
-        request: &ReserveRequest,
-        service: &Service,
-        key: &str,
-        port: Port,
-    ) -> Reservation {
-        let now = scene.machine.now();
-        let checkout = scene.place.checkout.as_ref();
-        let task = checkout.and_then(|checkout| match checkout.kind {
-            CheckoutKind::Linked => Some(checkout.root.file_name()?.to_str()?.to_owned()),
-            _ => checkout.branch.clone(),
-        });
-        Reservation {
-            port,
-            key: Key { realm: Realm::User, text: key.to_owned() },
-            scope: scene.scope(service, request.scope),
-            directory: scene.place.root().to_owned(),
-            service: service.clone(),
-            project: self.project.clone().or_else(|| scene.project()),
-            task: request.task.clone().or_else(|| task?.parse().ok()),
-            agent: request.agent.clone(),
-            lease: self.lease.unwrap_or_default(),
-            locked: request.lock,
-            owner: self.owner.clone().or_else(|| self.default_owner.clone()),
-            created_at: now,
-            last_used_at: now,
-            ttl: self.ttl,
-            strategy: Provenance { key: String::new(), selection: String::new() },
-            listener: None,
-        }
-    }
-
-    fn applied(&self, held: &Reservation, owner: Option<Liveness>) -> Reservation {
-        let request = &self.request;
-        let mut changed = held.clone();
-        changed.project = self.project.clone().or(changed.project);
-        changed.task = request.task.clone().or(changed.task);
-        changed.agent = request.agent.clone().or(changed.agent);
-        changed.lease = self.lease.unwrap_or(changed.lease);
-        changed.ttl = self.ttl.or(changed.ttl);
-        changed.locked |= request.lock;
-        changed.owner = match (&self.owner, self.lease) {
-            (Some(owner), _) => Some(owner.clone()),
-            (None, Some(Lease::Persistent)) => None,
-            (None, Some(Lease::Ephemeral)) if owner != Some(Liveness::Alive) => {
-                self.default_owner.clone()
-            }
-            _ => changed.owner,
-        };
-        changed
-    }
-}
-
-/// The hash that decides where a key's search begins: FNV-1a, finished as MurmurHash3 does.
+/// The hash that decides where a key's search begins: FNV-1a, finished as `MurmurHash3` does.
 fn hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in bytes {

@@ -4,22 +4,23 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
 use hythe_engine::{
     Change, CheckoutKind, CleanupRequest, Engine, Error, ErrorKind, Event, EventFilter, EventKind,
-    Home, Lease, Ledger, ListFilter, Notice, Outcome, Port, Presence, Provenance, ReleaseRequest,
-    Reservation, ReserveRequest, Scope, Service, System, Target, Timestamp,
+    Home, Ledger, ListFilter, Notice, Outcome, Port, Provenance, ReleaseRequest, Reservation,
+    ReserveRequest, System, Timestamp,
 };
 use tempfile::TempDir;
 
 use super::checks::{Done, Snapshot, nothing_written};
-use super::configuration::{CONFIGURED, Configuration, Project, Rule};
-use super::machine::{Lie, Machine, Pid};
+use super::configuration::Configuration;
+use super::machine::{Lie, Machine};
 use super::random::Random;
-use super::reference::{Happened, Mistake, Reference, Scene};
+use super::reference::{Happened, Mistake, Reference};
+use super::requests::{CONFLICTS, DAY, Operation, RANGES, SCOPES};
+use super::scene::Scene;
 
 /// What to walk through.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,31 +51,23 @@ pub(crate) fn walk(route: Route) -> Result<Tally, String> {
     Ok(walk.tally)
 }
 
-struct Walk {
-    random: Random,
-    machine: Machine,
-    lie: Option<Lie>,
-    configuration: Configuration,
-    reference: Reference,
+/// Everything that a walk goes through.
+pub(crate) struct Walk {
+    pub(crate) random: Random,
+    pub(crate) machine: Machine,
+    pub(crate) lie: Option<Lie>,
+    pub(crate) configuration: Configuration,
+    pub(crate) reference: Reference,
     /// Which key gave each port back, and when; told by events alone.
-    left: BTreeMap<Port, (String, Timestamp)>,
-    last_event: i64,
-    directories: Vec<PathBuf>,
-    home: Home,
-    trace: Vec<String>,
-    tally: Tally,
+    pub(crate) left: BTreeMap<Port, (String, Timestamp)>,
+    pub(crate) last_event: i64,
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) home: Home,
+    pub(crate) trace: Vec<String>,
+    pub(crate) tally: Tally,
     /// Hold the files; they are let go of at the end.
     _files: TempDir,
     _ground: File,
-}
-
-/// An operation that may be tried dry first.
-#[derive(Debug, Clone)]
-enum Operation {
-    Reserve(ReserveRequest),
-    Release(ReleaseRequest),
-    Cleanup(CleanupRequest),
-    Lock(Service, Option<Scope>, bool),
 }
 
 /// What an operation comes to.
@@ -86,29 +79,6 @@ struct At {
     directory: PathBuf,
     range: Option<(u16, u16)>,
     on_conflict: Option<&'static str>,
-}
-
-const SERVICES: [&str; 4] = ["main", "web", CONFIGURED, "@shop/admin"];
-const SCOPES: [Scope; 3] = [Scope::Directory, Scope::Project, Scope::Service];
-const CONFLICTS: [&str; 3] = ["keep", "move", "fail"];
-/// Small, so that they are exhausted; the last ones lie across what may not be given.
-const RANGES: [(u16, u16); 6] =
-    [(20000, 20023), (20000, 20007), (20010, 20049), (6660, 6699), (1016, 1035), (32750, 32780)];
-const CLEANUPS: [&[&str]; 5] = [
-    &["path-sticky", "pid-reap", "ttl"],
-    &["ttl", "pid-reap"],
-    &["path-sticky"],
-    &["pid-reap", "ttl", "path-sticky"],
-    &[],
-];
-const DAY: u64 = 24 * 60 * 60;
-
-fn service(name: &str) -> Service {
-    name.parse().unwrap()
-}
-
-fn port(number: u16) -> Port {
-    Port::new(number).unwrap()
 }
 
 /// Real storage would only wait for the disk.
@@ -169,7 +139,7 @@ impl Walk {
             exclude: Vec::new(),
             allow: Vec::new(),
             on_conflict: "move",
-            cleanup: CLEANUPS[0].to_vec(),
+            cleanup: vec!["path-sticky", "pid-reap", "ttl"],
             freeze: 3600,
             every: 3600,
             persistent: 30 * DAY,
@@ -221,247 +191,6 @@ impl Walk {
             _ => return self.look(&at),
         };
         self.operate(&at, &operation)
-    }
-
-    fn service(&mut self) -> Service {
-        service(self.random.pick(&SERVICES))
-    }
-
-    fn reserve_request(&mut self) -> ReserveRequest {
-        let count = if self.random.chance(75) { 1 } else { 1 + self.random.below(3) };
-        let pids: Vec<_> = self.machine.processes.keys().map(|(_, pid)| *pid).collect();
-        let prefer = if self.random.chance(20) { 1 + self.random.below(2) } else { 0 };
-        ReserveRequest {
-            services: (0..count).map(|_| self.service()).collect(),
-            scope: self.random.maybe(25, &SCOPES),
-            prefer: (0..prefer).map(|_| self.port()).collect(),
-            task: self.random.maybe(5, &["fix-1", "fix-2"]).map(|task| task.parse().unwrap()),
-            agent: self.random.maybe(5, &["ada", "bob"]).map(|agent| agent.parse().unwrap()),
-            lease: self.random.maybe(35, &[Lease::Persistent, Lease::Ephemeral, Lease::Ephemeral]),
-            pid: if self.random.chance(3) { Some(99) } else { self.random.maybe(15, &pids) },
-            parent: self.random.maybe(95, &pids).unwrap_or(98),
-            ttl: self.random.maybe(10, &[0, 45, 7200]).map(Duration::from_secs),
-            lock: self.random.chance(6),
-            reallocate: self.random.chance(8),
-            dry_run: false,
-            explain: self.random.chance(20),
-        }
-    }
-
-    /// A port that might matter.
-    fn port(&mut self) -> Port {
-        let held: Vec<_> = self.reference.held.values().map(|held| held.port).collect();
-        let (first, last) = self.configuration.range;
-        match self.random.below(10) {
-            0..2 => port(self.random.pick(&[80, 3000, 3001, 6000, 6666, 32768, 40000, 65535])),
-            2..5 => self.random.maybe(100, &held).unwrap_or(port(first)),
-            _ => port(first + u16::try_from(self.random.below(usize::from(last - first))).unwrap()),
-        }
-    }
-
-    fn release_request(&mut self) -> ReleaseRequest {
-        let target = match self.random.below(20) {
-            0..10 => {
-                let count = 1 + self.random.below(2);
-                let services = (0..count).map(|_| self.service()).collect();
-                Target::Services(services, self.random.maybe(25, &SCOPES))
-            }
-            10..16 => {
-                let count = 1 + self.random.below(2);
-                Target::Ports((0..count).map(|_| self.port()).collect())
-            }
-            16..18 => Target::Here,
-            18 => Target::Below,
-            _ => Target::Project(self.random.pick(&["shop", "blog"]).parse().unwrap()),
-        };
-        ReleaseRequest { target, force: self.random.chance(50), dry_run: false }
-    }
-
-    fn cleanup_request(&mut self) -> CleanupRequest {
-        let policies = self.random.maybe(40, &["ttl", "pid-reap", "path-sticky", "nobody"]);
-        CleanupRequest {
-            policies: policies.into_iter().map(str::to_owned).collect(),
-            older_than: self.random.maybe(30, &[0, 100, DAY]).map(Duration::from_secs),
-            dry_run: false,
-        }
-    }
-
-    /// Something happens to the machine.
-    fn disturb(&mut self) {
-        let random = &mut self.random;
-        let machine = &mut self.machine;
-        // What hinders every reservation does not last.
-        machine.bind_forbidden &= random.chance(60);
-        machine.tables_unreadable &= random.chance(60);
-        if random.chance(30) {
-            machine.namespace = 1;
-        }
-        machine.ticks += random.below(3) as u64;
-        let pids: Vec<_> = machine.processes.keys().copied().collect();
-        let what = match random.below(24) {
-            0..4 => {
-                let unit = random.pick(&[1_000, 60_000, 3_600_000, 86_400_000]);
-                machine.clock += unit * i64::try_from(random.below(40)).unwrap();
-                format!("the clock goes on to {}", machine.now())
-            }
-            4 => {
-                machine.clock -= random.pick(&[1_000, 3_600_000, 86_400_000, 900_000_000_000]);
-                format!("the clock is set back to {}", machine.now())
-            }
-            5 => {
-                let clock = [-86_400_000, 0, 1_800_000_000_000, 1_800_000_000_000, i64::MAX / 2];
-                machine.clock = random.pick(&clock);
-                format!("the clock jumps to {}", machine.now())
-            }
-            6..8 => {
-                let directory = random.pick(&self.directories);
-                let presence = random.pick(&[Presence::Gone, Presence::Gone, Presence::Unknown]);
-                machine.set_presence(&directory, presence);
-                format!("{} is {presence:?}", directory.display())
-            }
-            8..11 => {
-                let directory = random.pick(&self.directories);
-                machine.set_presence(&directory, Presence::Present);
-                let ancestors = directory.ancestors().map(Path::to_owned).collect::<Vec<_>>();
-                for ancestor in ancestors {
-                    if let Some(found) = machine.directories.get_mut(&ancestor) {
-                        found.presence = Presence::Present;
-                    }
-                }
-                format!("{} appears", directory.display())
-            }
-            11..17 => self.serve(),
-            17..19 => match random.maybe(85, &pids) {
-                Some(pid) => {
-                    let left: Vec<_> = machine.sockets.keys().copied().collect();
-                    machine.kill(pid);
-                    for port in left {
-                        if !machine.is_taken(port) {
-                            machine.lingering.insert(port);
-                        }
-                    }
-                    format!("process {pid:?} dies")
-                }
-                None => {
-                    let alike = random.chance(60);
-                    machine.reboot(alike);
-                    format!("the machine boots, alike: {alike}")
-                }
-            },
-            19 => {
-                machine.lingering.clear();
-                "closed connections expire".to_owned()
-            }
-            20 => {
-                machine.bind_forbidden = true;
-                "binding is forbidden".to_owned()
-            }
-            21 => {
-                machine.tables_unreadable = true;
-                "the socket tables cannot be read".to_owned()
-            }
-            22 => {
-                machine.namespace = 2;
-                "hythe runs in a container".to_owned()
-            }
-            _ => match random.maybe(100, &pids) {
-                Some(pid) => {
-                    let running = machine.processes.get_mut(&pid).unwrap();
-                    running.veiled = !running.veiled;
-                    format!("process {pid:?} is veiled: {}", running.veiled)
-                }
-                None => return,
-            },
-        };
-        self.trace.push(what);
-    }
-
-    /// A process starts and, as a rule, takes a port.
-    fn serve(&mut self) -> String {
-        let pids: Vec<_> = self.machine.processes.keys().copied().collect();
-        let held: Vec<_> = self.reference.held.values().cloned().collect();
-        let reservation = self.random.maybe(75, &held);
-        let number = u32::try_from(100 + self.random.below(25)).unwrap();
-        let pid: Pid = (self.machine.namespace, number);
-        let parent = self.random.maybe(50, &pids);
-        let directory = match (&reservation, self.random.below(10)) {
-            (Some(reservation), 0..5) => reservation.directory.clone(),
-            (_, 5) => "/".into(),
-            _ => self.random.pick(&self.directories),
-        };
-        let taken = reservation.map_or_else(|| self.port(), |reservation| reservation.port);
-        if self.machine.processes.contains_key(&pid) {
-            self.machine.kill(pid);
-        }
-        let parent = parent.filter(|parent| self.machine.processes.contains_key(parent));
-        self.machine.spawn(pid, parent, &directory);
-        let mut what = format!("process {pid:?} of {parent:?} starts in {}", directory.display());
-        if self.random.chance(75) {
-            let listens = self.random.chance(90);
-            self.machine.listen(pid, taken, listens);
-            what += &format!(" and takes port {taken}, listening: {listens}");
-        }
-        what
-    }
-
-    /// Somebody edits the configuration.
-    fn configure(&mut self) {
-        let random = &mut self.random;
-        let configuration = &mut self.configuration;
-        let (first, last) = configuration.range;
-        let mut some =
-            |percent| -> Vec<u16> { (first..=last).filter(|_| random.chance(percent)).collect() };
-        let (few, many) = (some(10), some(60));
-        let cleanup = random.pick(&CLEANUPS).to_vec();
-        match random.below(12) {
-            0..3 => configuration.range = random.pick(&RANGES),
-            3 => configuration.exclude = few,
-            4 => configuration.allow = many,
-            5 => configuration.on_conflict = random.pick(&CONFLICTS),
-            6 => configuration.cleanup = cleanup,
-            7 => configuration.freeze = random.pick(&[0, 60, 3600, 10 * DAY]),
-            8 => configuration.every = random.pick(&[0, 1, 3600, DAY]),
-            9 => {
-                configuration.persistent = random.pick(&[0, 3600, 30 * DAY]);
-                configuration.ephemeral = random.pick(&[0, 60, DAY]);
-                configuration.grace = random.pick(&[0, 60]);
-            }
-            10 => {
-                let service = super::configuration::Service {
-                    port: random.maybe(70, &[first, last, 3000, 6000]),
-                    scope: random.maybe(30, &SCOPES),
-                    lease: random.maybe(30, &[Lease::Persistent, Lease::Ephemeral]),
-                    ttl: random.maybe(30, &[60, DAY]),
-                };
-                configuration.service = random.maybe(80, &[service]);
-            }
-            _ => {
-                let directory = random.pick(&self.directories);
-                let persistent = random.pick(&[0, 600]);
-                let rule = Rule { directory, persistent, cleanup: cleanup.clone() };
-                configuration.rule = random.maybe(70, &[rule]);
-                let project = Project {
-                    root: self.directories[2].clone(),
-                    name: random.pick(&["shop", "store"]),
-                    exclude: few,
-                    on_conflict: random.pick(&CONFLICTS),
-                    cleanup,
-                };
-                configuration.project = random.maybe(70, &[project]);
-            }
-        }
-        self.trace.push(format!("configured: {:?}", self.configuration));
-        self.write_configuration();
-    }
-
-    fn write_configuration(&self) {
-        let user = self.home.config.user.as_ref().unwrap();
-        fs::write(user, self.configuration.user_file()).unwrap();
-        let file = self.directories[2].join("hythe.toml");
-        match &self.configuration.project {
-            Some(project) => fs::write(file, Configuration::project_file(project)).unwrap(),
-            None => fs::remove_file(file).unwrap_or_default(),
-        }
     }
 
     /// Runs `work` with an engine, or says why there is none. Also answers with the notices.
