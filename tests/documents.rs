@@ -77,7 +77,7 @@ fn the_two_commands_are_there_for_ci_to_run() {
         .collect();
     let expected = [
         ("install", "cargo install --path crates/cli --locked && hythe reserve\n"),
-        ("test", "cargo test --workspace --locked\n"),
+        ("test", "cargo test --workspace --release --locked\n"),
     ];
     assert_eq!(promised, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
 }

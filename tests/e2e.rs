@@ -7,6 +7,7 @@
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::explicit_write,
     missing_docs,
     reason = "a test ends where something goes wrong, and is a world of its own"
 )]

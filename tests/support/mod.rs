@@ -176,8 +176,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if !self.checked && !std::thread::panicking() {
-            panic!("a test did not look at the exit code {}", self.output.status);
-        }
+        let looked = self.checked || std::thread::panicking();
+        assert!(looked, "a test did not look at the exit code {}", self.output.status);
     }
 }

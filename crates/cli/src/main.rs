@@ -1,6 +1,8 @@
 //! `hythe`: a thin command line over the engine. Each command is a file of its own under
 //! `commands`; what it does is one verb of the engine.
 
+#![allow(clippy::doc_markdown, reason = "the doc comments of arguments are the help, not Markdown")]
+
 mod args;
 mod commands;
 mod environment;
@@ -95,7 +97,7 @@ fn log(global: &Global) -> Result<(), Failure> {
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(false)
         .without_time()
         .init();
@@ -103,7 +105,6 @@ fn log(global: &Global) -> Result<(), Failure> {
 }
 
 /// Answers what clap answers by itself: help, the version, and wrong arguments.
-#[expect(clippy::disallowed_methods, reason = "only wrong arguments are looked at a second time")]
 fn answer(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match error.print() {

@@ -39,6 +39,7 @@ impl Output {
     }
 
     /// Writes a result. A reader that has gone away has had enough: that is no failure.
+    #[expect(clippy::unused_self, reason = "who writes a result has been told how to write")]
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -141,8 +141,11 @@ impl<'a> Engine<'a> {
         if changes.is_empty() && !cleaned {
             return Ok(());
         }
-        let mut ledger = ledger.map_or_else(|| Ledger::create(&self.ledger_path()), Ok)?;
-        ledger.commit(self.system.now(), changes, cleaned)?;
+        let now = self.system.now();
+        match ledger {
+            Some(mut ledger) => ledger.commit(now, changes, cleaned)?,
+            None => Ledger::create(&self.ledger_path(), now, changes, cleaned)?,
+        }
         tracing::debug!(changes = changes.len(), cleaned, "committed");
         Ok(())
     }

@@ -83,8 +83,8 @@ impl Ledger {
         if is_missing(path) {
             return Ok(None);
         }
-        let read_only = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .and_then(|ledger| ledger.snapshot());
+        let read_only =
+            Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(Self::snapshot);
         match read_only {
             // A writer was killed in the middle of its transaction: whoever may write rolls it back,
             // by opening the ledger for writing and looking at it.
@@ -126,34 +126,36 @@ impl Ledger {
         Ok(Some(ledger))
     }
 
-    /// Makes an empty ledger and opens it for writing. The caller holds the file lock.
+    /// Makes a ledger that holds the first `changes` from its beginning. The caller holds the file
+    /// lock.
     ///
-    /// It is made elsewhere and moved into its place, so that no crash leaves half of one behind, and
-    /// an empty file in its place always means damage.
-    pub fn create(path: &Path) -> Outcome<Self> {
+    /// It is made elsewhere and moved into its place whole, so that no crash leaves half of one
+    /// behind, an empty file in its place always means damage, and one sync of it is enough.
+    pub fn create(path: &Path, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<()> {
         let io_error = |error: io::Error| fail(path, io_problem(&error));
         let draft = path.with_extension("db.new");
         remove(&draft).map_err(io_error)?;
         // Made here rather than by SQLite, so that it is the user's alone from the first moment.
         let mut new = OpenOptions::new();
         new.write(true).create_new(true).mode(0o600).open(&draft).map_err(io_error)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let mut ledger = Self::connect(&draft, flags).map_err(|error| fail(path, error.problem))?;
-        let failed = |error| ledger_error(path, &error);
-        // Until it is in its place there is nothing to protect: one sync at the end is enough.
-        ledger.connection.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;
-        ledger.connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
-        schema::migrate(&mut ledger.connection, 0).map_err(failed)?;
-        ledger.connection.close().map_err(|(_, error)| ledger_error(path, &error))?;
+        Self::fill(&draft, at, changes, cleaned).map_err(|error| fail(path, error.problem))?;
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error)?;
         // A journal without its ledger would be rolled back into the new one.
         remove(&journal(path)).map_err(io_error)?;
         fs::rename(&draft, path).map_err(io_error)?;
         let directory = path.parent().unwrap_or(Path::new("."));
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)?;
-        Self::open_for_writing(path)?.ok_or_else(|| {
-            fail(path, LedgerProblem::Failed("it was removed while it was made".to_owned()))
-        })
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)
+    }
+
+    /// Writes schema and changes into the empty file `draft`, which nobody else knows of.
+    fn fill(draft: &Path, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<()> {
+        let mut ledger = Self::connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let failed = |error| ledger_error(draft, &error);
+        ledger.connection.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;
+        ledger.connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
+        schema::migrate(&mut ledger.connection, 0).map_err(failed)?;
+        ledger.commit(at, changes, cleaned)?;
+        ledger.connection.close().map_err(|(_, error)| failed(error))
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Outcome<Self> {
@@ -220,16 +222,19 @@ impl Ledger {
     /// The ports that are taken or frozen: released less than `freeze` before or after `now`, by a
     /// clock that may have been set back.
     pub fn occupancy(&self, now: Timestamp, freeze: Duration) -> Outcome<Occupancy> {
-        let port = |row: &rusqlite::Row<'_>| rows::port(row, "port");
         // Read from the narrow index on `created_at`: the latest comes last.
-        let reserved = self.list("SELECT port FROM reservation ORDER BY created_at", [], port)?;
+        let reserved =
+            self.list("SELECT port FROM reservation ORDER BY created_at", [], rows::port)?;
         let frozen = if freeze.is_zero() {
             Vec::new()
         } else {
+            // Not as timestamps: at either end of their years the period would be cut off.
+            let freeze = i64::try_from(freeze.as_millis()).unwrap_or(i64::MAX);
+            let now = now.millis();
             self.list(
                 "SELECT port FROM released WHERE released_at > ? AND released_at < ?",
-                [now.before(freeze).millis(), now.after(freeze).millis()],
-                port,
+                [now.saturating_sub(freeze), now.saturating_add(freeze)],
+                rows::port,
             )?
         };
         Ok(Occupancy { latest: reserved.last().copied(), reserved, frozen })
@@ -238,12 +243,14 @@ impl Ledger {
     /// The ports that are taken by reservations of `directory` and the directories below it.
     pub fn occupied_below(&self, directory: &Path) -> Outcome<Occupancy> {
         // Everything below begins with the directory and a slash; `0` is the byte after the slash.
-        let bound = |end: u8| [directory.as_os_str().as_bytes(), &[end]].concat();
+        let bytes = directory.as_os_str().as_bytes();
+        // The root ends with its slash already.
+        let bound = |end: u8| [bytes.strip_suffix(b"/").unwrap_or(bytes), &[end]].concat();
         let reserved = self.list(
             "SELECT port FROM reservation WHERE directory = ?1 \
                 OR (directory >= ?2 AND directory < ?3) ORDER BY created_at",
-            (directory.as_os_str().as_bytes(), bound(b'/'), bound(b'0')),
-            |row| rows::port(row, "port"),
+            (bytes, bound(b'/'), bound(b'0')),
+            rows::port,
         )?;
         let latest = reserved.last().copied();
         let mut occupancy = Occupancy { reserved, frozen: Vec::new(), latest };
@@ -256,7 +263,7 @@ impl Ledger {
         self.list(
             "SELECT port FROM released WHERE key = ? AND realm = ? ORDER BY released_at DESC, port",
             (&key.text, rows::realm_bytes(&key.realm)),
-            |row| rows::port(row, "port"),
+            rows::port,
         )
     }
 
@@ -270,11 +277,14 @@ impl Ledger {
 
     /// What happened, oldest first.
     pub fn events(&self, filter: &EventFilter) -> Outcome<Vec<Event>> {
-        let sql = "SELECT * FROM event WHERE id > ?1 AND at >= ?2 \
-            AND (?3 IS NULL OR port = ?3 OR from_port = ?3) AND (?4 IS NULL OR key = ?4) \
-            AND (?5 IS NULL OR kind = ?5) ORDER BY id DESC LIMIT ?6";
+        let sql = format!(
+            "SELECT {} FROM event WHERE id > ?1 AND at >= ?2 \
+                AND (?3 IS NULL OR port = ?3 OR from_port = ?3) AND (?4 IS NULL OR key = ?4) \
+                AND (?5 IS NULL OR kind = ?5) ORDER BY id DESC LIMIT ?6",
+            rows::EVENT
+        );
         let mut events = self.list(
-            sql,
+            &sql,
             (
                 filter.after.unwrap_or(0),
                 filter.since.map_or(0, Timestamp::millis),

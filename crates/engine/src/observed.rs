@@ -63,7 +63,7 @@ pub enum Listening {
 pub enum Probe {
     /// It could be bound on every address.
     Free,
-    /// Only closed connections remain (TIME_WAIT); a server that sets `SO_REUSEADDR` can bind it.
+    /// Only closed connections remain (`TIME_WAIT`); a server that sets `SO_REUSEADDR` can bind it.
     Lingering,
     /// Somebody holds it on at least one address.
     Held,
@@ -113,15 +113,17 @@ pub struct Parent {
 }
 
 impl Reservation {
-    /// Whose listener `holder` is, from this reservation's point of view.
+    /// Whose listener `holder` is, from this reservation's point of view. `owner` says whether its
+    /// owner lives: a pid and a start alone may be those of another boot.
     ///
     /// One process of its own is enough for [`Listening::Mine`]. [`Listening::Foreign`] needs proof:
     /// every process behind the port is seen, and each works in another place. A reservation that
     /// belongs to no directory can never be proven foreign.
     #[must_use]
-    pub fn judge(&self, holder: &Holder) -> Listening {
+    pub fn judge(&self, holder: &Holder, owner: Option<Liveness>) -> Listening {
+        let owner = self.owner.as_ref().filter(|_| owner != Some(Liveness::Dead));
         let verdicts: Vec<_> =
-            holder.processes.iter().map(|process| self.judge_process(process)).collect();
+            holder.processes.iter().map(|process| self.judge_process(process, owner)).collect();
         if verdicts.contains(&Listening::Mine) {
             Listening::Mine
         } else if holder.hidden || verdicts.is_empty() || verdicts.contains(&Listening::Unknown) {
@@ -131,11 +133,11 @@ impl Reservation {
         }
     }
 
-    fn judge_process(&self, process: &Process) -> Listening {
-        let owned = std::iter::once((process.pid, process.start))
+    fn judge_process(&self, process: &Process, owner: Option<&Owner>) -> Listening {
+        let is_own = std::iter::once((process.pid, process.start))
             .chain(process.parents.iter().map(|parent| (parent.pid, parent.start)))
-            .any(|identity| self.owner.as_ref().is_some_and(|owner| owner.is(identity)));
-        if owned {
+            .any(|identity| owner.is_some_and(|owner| owner.is(identity)));
+        if is_own {
             return Listening::Mine;
         }
         // A daemon that changed its directory to `/` is judged by the nearest parent that did not.
@@ -223,7 +225,8 @@ mod tests {
     }
 
     fn judge(reservation: &Reservation, processes: &[Process], hidden: bool) -> Listening {
-        reservation.judge(&Holder { processes: processes.to_vec(), hidden })
+        let alive = reservation.owner.as_ref().map(|_| Liveness::Alive);
+        reservation.judge(&Holder { processes: processes.to_vec(), hidden }, alive)
     }
 
     #[test]
@@ -266,7 +269,12 @@ mod tests {
             Parent { pid: 50, start: 5, place: None },
         ];
         assert_eq!(judge(&owned(50, 5), &[server.clone()], false), Listening::Mine);
-        assert_eq!(judge(&owned(50, 6), &[server], false), Listening::Foreign);
+        assert_eq!(judge(&owned(50, 6), &[server.clone()], false), Listening::Foreign);
+        // The same pid and start, but of another boot.
+        let holder = Holder { processes: vec![server], hidden: false };
+        let dead = Some(Liveness::Dead);
+        assert_eq!(owned(50, 5).judge(&holder, dead), Listening::Foreign);
+        assert_eq!(owned(50, 5).judge(&holder, Some(Liveness::Unknown)), Listening::Mine);
     }
 
     #[test]

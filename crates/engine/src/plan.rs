@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 use std::time::Duration;
 
 /// How long a use counts as recorded: a repeat call within this time writes nothing.
-pub const FRESH: Duration = Duration::from_secs(60);
+pub const FRESH: Duration = Duration::from_mins(1);
 
 /// The most reservations that a cleanup policy is shown at once.
 const BATCH: usize = 1024;

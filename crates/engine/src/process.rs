@@ -3,6 +3,7 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(any(not(target_os = "linux"), test))]
+#[cfg_attr(target_os = "linux", allow(dead_code, reason = "only what is compared is used here"))]
 mod portable;
 
 #[cfg(target_os = "linux")]

@@ -155,12 +155,12 @@ words!(Lease, "lease", Persistent = "persistent", Ephemeral = "ephemeral");
 pub struct Owner {
     /// The process id, in `namespace`.
     pub pid: u32,
-    /// When it started, in the kernel's own unit: clock ticks since boot on Linux (proc_pid_stat(5),
+    /// When it started, in the kernel's own unit: clock ticks since boot on Linux (`proc_pid_stat(5)`,
     /// field 22). Only compared, never computed with.
     pub start: u64,
-    /// The boot it started in (`/proc/sys/kernel/random/boot_id`, proc_sys_kernel(5)).
+    /// The boot it started in (`/proc/sys/kernel/random/boot_id`, `proc_sys_kernel(5)`).
     pub boot: String,
-    /// The pid namespace that `pid` means something in (pid_namespaces(7)); 0 where there is none.
+    /// The pid namespace that `pid` means something in (`pid_namespaces(7)`); 0 where there is none.
     /// In a container of its own, every application is pid 2.
     pub namespace: u64,
     /// When it started by the wall clock, to be shown to people.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::Engine;
-use crate::observed::{Holder, Holders, Listening, Observed, Presence, Probe};
+use crate::observed::{Holder, Holders, Listening, Liveness, Observed, Presence, Probe};
 use crate::port::{Port, PortSet};
 use crate::reservation::Reservation;
 
@@ -53,7 +53,8 @@ impl Engine<'_> {
         };
         match holder {
             Some(holder) => {
-                Standing { listening: reservation.judge(&holder), holder: Some(holder) }
+                let listening = reservation.judge(&holder, self.owner_liveness(reservation));
+                Standing { listening, holder: Some(holder) }
             }
             // Bound, but not listening: somebody prepares to serve, or keeps the port for a moment.
             None if held => Standing { listening: Listening::Unknown, holder: None },
@@ -83,12 +84,12 @@ impl Engine<'_> {
                 .entry(reservation.directory.clone())
                 .or_insert_with(|| self.system.presence(&reservation.directory));
             let holder = holders.as_mut().and_then(|holders| holders.remove(&reservation.port));
+            let owner = self.owner_liveness(&reservation);
             let listening = match (&holders, &holder) {
                 (None, _) => Listening::Unknown,
                 (Some(_), None) => Listening::None,
-                (Some(_), Some(holder)) => reservation.judge(holder),
+                (Some(_), Some(holder)) => reservation.judge(holder, owner),
             };
-            let owner = reservation.owner.as_ref().map(|owner| self.system.liveness(owner));
             (Observed { reservation, directory, owner, listening }, holder)
         });
         observed.collect()
@@ -98,10 +99,15 @@ impl Engine<'_> {
     pub(super) fn observed(&self, reservation: Reservation, standing: &Standing) -> Observed {
         Observed {
             directory: self.system.presence(&reservation.directory),
-            owner: reservation.owner.as_ref().map(|owner| self.system.liveness(owner)),
+            owner: self.owner_liveness(&reservation),
             listening: standing.listening,
             reservation,
         }
+    }
+
+    /// Whether the owner of a reservation still runs; `None` without an owner.
+    fn owner_liveness(&self, reservation: &Reservation) -> Option<Liveness> {
+        reservation.owner.as_ref().map(|owner| self.system.liveness(owner))
     }
 
     /// Whether `port` can be given: `Ok` when it can, with the reason when that was only read from
@@ -109,23 +115,37 @@ impl Engine<'_> {
     pub(super) fn is_free(
         &self,
         port: Port,
-        tables: &mut Option<Option<Holders>>,
+        tables: &mut Tables,
         candidates: impl FnOnce() -> PortSet,
     ) -> Verdict {
         match self.system.probe(port) {
             Probe::Free | Probe::Lingering => Verdict::Free,
             Probe::Held => Verdict::Held,
             Probe::Inconclusive(reason) => {
-                let tables =
-                    tables.get_or_insert_with(|| self.system.holders(&candidates(), &[]).ok());
+                if matches!(tables, Tables::Unread) {
+                    *tables = match self.system.holders(&candidates(), &[]) {
+                        Ok(holders) => Tables::Read(holders),
+                        Err(_) => Tables::Unreadable,
+                    };
+                }
                 match tables {
-                    Some(holders) if holders.contains_key(&port) => Verdict::Held,
-                    Some(_) => Verdict::Unlisted(reason),
-                    None => Verdict::Unknown(reason),
+                    Tables::Read(holders) if holders.contains_key(&port) => Verdict::Held,
+                    Tables::Read(_) => Verdict::Unlisted(reason),
+                    Tables::Unread | Tables::Unreadable => Verdict::Unknown(reason),
                 }
             }
         }
     }
+}
+
+/// The socket tables, read once, and only when binding is forbidden.
+pub(super) enum Tables {
+    /// Nobody needed them yet.
+    Unread,
+    /// They cannot be read either.
+    Unreadable,
+    /// Who listens on the ports in question.
+    Read(Holders),
 }
 
 /// Whether a port can be given.

@@ -18,9 +18,11 @@ use crate::wasm::{
 /// Loads plugins by the names that the configuration gives them, each at most once.
 pub(super) struct Strategies {
     host: PluginHost,
-    /// By name and, where a file declares it, the path.
-    loaded: RefCell<BTreeMap<(String, Option<PathBuf>), Rc<Plugin>>>,
+    loaded: RefCell<Loaded>,
 }
+
+/// Plugins by name and, where a file declares it, the path.
+type Loaded = BTreeMap<(String, Option<PathBuf>), Rc<Plugin>>;
 
 impl Strategies {
     pub(super) fn new(limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {

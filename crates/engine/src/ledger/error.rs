@@ -75,7 +75,6 @@ pub(super) fn io_problem(error: &io::Error) -> LedgerProblem {
 pub(super) fn ledger_error(path: &Path, error: &rusqlite::Error) -> LedgerError {
     let text = error.to_string();
     let problem = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerProblem::Damaged(text),
         Some(ErrorCode::ReadOnly) => LedgerProblem::Unwritable(text),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => cannot_open(path, text),
         Some(ErrorCode::DiskFull) => LedgerProblem::Full(text),

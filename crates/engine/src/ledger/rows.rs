@@ -1,12 +1,12 @@
 //! Rows of the ledger and the domain types they stand for.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use rusqlite::types::{FromSqlError, Type, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, Type};
 use rusqlite::{Result, Row, Statement, named_params};
 
 use crate::event::Event;
@@ -20,37 +20,110 @@ pub(super) const RESERVATION: &str = "port, realm, key, scope, directory, servic
     owner_started_at, created_at, last_used_at, key_policy, selection_policy, listener";
 
 pub(super) fn reservation(row: &Row<'_>) -> Result<Reservation> {
-    let owner = match row.get::<_, Option<u32>>("owner_pid")? {
-        None => None,
-        Some(pid) => Some(Owner {
-            pid,
-            start: unsigned(row.get("owner_start")?),
-            boot: row.get("owner_boot")?,
-            namespace: unsigned(row.get("owner_namespace")?),
-            started_at: timestamp(row, "owner_started_at")?,
-        }),
-    };
-    let ttl: Option<i64> = row.get("ttl")?;
+    let mut columns = Columns { row, next: 0 };
+    let port = columns.port()?;
+    let key = Key { realm: realm(columns.blob()?), text: columns.take()? };
+    let scope = columns.parsed()?;
+    let directory = path(columns.blob()?);
+    let service = columns.parsed()?;
+    let (project, task, agent) = (columns.label()?, columns.label()?, columns.label()?);
+    let lease = columns.parsed()?;
+    let locked = columns.take()?;
+    let ttl: Option<i64> = columns.take()?;
+    let owner = columns.owner()?;
+    let (created_at, last_used_at) = (columns.timestamp()?, columns.timestamp()?);
+    let strategy = Provenance { key: columns.take()?, selection: columns.take()? };
     Ok(Reservation {
-        port: port(row, "port")?,
-        key: Key { realm: realm(row)?, text: row.get("key")? },
-        scope: parsed(row, "scope")?,
-        directory: path(row, "directory")?,
-        service: parsed(row, "service")?,
-        project: label(row, "project")?,
-        task: label(row, "task")?,
-        agent: label(row, "agent")?,
-        lease: parsed(row, "lease")?,
-        locked: row.get("locked")?,
+        port,
+        key,
+        scope,
+        directory,
+        service,
+        project,
+        task,
+        agent,
+        lease,
+        locked,
         owner,
-        created_at: timestamp(row, "created_at")?,
-        last_used_at: timestamp(row, "last_used_at")?,
+        created_at,
+        last_used_at,
         ttl: ttl.map(|millis| Duration::from_millis(unsigned(millis))),
-        strategy: Provenance {
-            key: row.get("key_policy")?,
-            selection: row.get("selection_policy")?,
-        },
-        listener: row.get("listener")?,
+        strategy,
+        listener: columns.take()?,
+    })
+}
+
+/// Reads a row from left to right: to find a column by its name takes longer than to read it.
+struct Columns<'r> {
+    row: &'r Row<'r>,
+    next: usize,
+}
+
+impl<'r> Columns<'r> {
+    fn take<T: FromSql>(&mut self) -> Result<T> {
+        let column = self.index();
+        self.row.get(column)
+    }
+
+    fn index(&mut self) -> usize {
+        let column = self.next;
+        self.next += 1;
+        column
+    }
+
+    fn blob(&mut self) -> Result<&'r [u8]> {
+        let column = self.index();
+        Ok(self.row.get_ref(column)?.as_blob()?)
+    }
+
+    fn port(&mut self) -> Result<Port> {
+        let number = self.take()?;
+        Port::new(number).ok_or_else(|| FromSqlError::OutOfRange(i64::from(number)).into())
+    }
+
+    fn optional_port(&mut self) -> Result<Option<Port>> {
+        let number: Option<u16> = self.take()?;
+        Ok(number.and_then(Port::new))
+    }
+
+    fn timestamp(&mut self) -> Result<Timestamp> {
+        self.take().map(Timestamp::from_millis)
+    }
+
+    fn parsed<T: Text>(&mut self) -> Result<T> {
+        let column = self.index();
+        parsed(self.row.get_ref(column)?.as_str()?, column)
+    }
+
+    fn label(&mut self) -> Result<Option<Label>> {
+        let column = self.index();
+        let text = self.row.get_ref(column)?.as_str_or_null()?;
+        text.map(|text| parsed(text, column)).transpose()
+    }
+
+    fn owner(&mut self) -> Result<Option<Owner>> {
+        let Some(pid) = self.take()? else {
+            self.next += 4;
+            return Ok(None);
+        };
+        Ok(Some(Owner {
+            pid,
+            start: unsigned(self.take()?),
+            boot: self.take()?,
+            namespace: unsigned(self.take()?),
+            started_at: self.timestamp()?,
+        }))
+    }
+}
+
+/// What is written as text and read back.
+trait Text: FromStr<Err: std::error::Error + Send + Sync + 'static> {}
+
+impl<T: FromStr<Err: std::error::Error + Send + Sync + 'static>> Text for T {}
+
+fn parsed<T: Text>(text: &str, column: usize) -> Result<T> {
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
     })
 }
 
@@ -88,23 +161,32 @@ pub(super) fn insert(statement: &mut Statement<'_>, reservation: &Reservation) -
     })
 }
 
+/// The columns of an event, in the order of the table.
+pub(super) const EVENT: &str = "id, at, kind, port, from_port, key, scope, service, directory, \
+    project, agent, policy, reason";
+
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
-    let from: Option<u16> = row.get("from_port")?;
+    let mut columns = Columns { row, next: 0 };
     Ok(Event {
-        id: row.get("id")?,
-        at: timestamp(row, "at")?,
-        kind: parsed(row, "kind")?,
-        port: port(row, "port")?,
-        from: from.and_then(Port::new),
-        key: row.get("key")?,
-        scope: parsed(row, "scope")?,
-        service: parsed(row, "service")?,
-        directory: path(row, "directory")?,
-        project: label(row, "project")?,
-        agent: label(row, "agent")?,
-        policy: row.get("policy")?,
-        reason: row.get("reason")?,
+        id: columns.take()?,
+        at: columns.timestamp()?,
+        kind: columns.parsed()?,
+        port: columns.port()?,
+        from: columns.optional_port()?,
+        key: columns.take()?,
+        scope: columns.parsed()?,
+        service: columns.parsed()?,
+        directory: path(columns.blob()?),
+        project: columns.label()?,
+        agent: columns.label()?,
+        policy: columns.take()?,
+        reason: columns.take()?,
     })
+}
+
+/// The port in the first column.
+pub(super) fn port(row: &Row<'_>) -> Result<Port> {
+    Columns { row, next: 0 }.port()
 }
 
 pub(super) const PUT_EVENT: &str = "INSERT INTO event (at, kind, port, from_port, key, scope, \
@@ -135,41 +217,12 @@ pub(super) fn realm_bytes(realm: &Realm) -> &[u8] {
     }
 }
 
-fn realm(row: &Row<'_>) -> Result<Realm> {
-    match row.get_ref("realm")?.as_blob()? {
-        [] => Ok(Realm::User),
-        directory => Ok(Realm::Project(Path::new(std::ffi::OsStr::from_bytes(directory)).into())),
-    }
+fn realm(bytes: &[u8]) -> Realm {
+    if bytes.is_empty() { Realm::User } else { Realm::Project(path(bytes)) }
 }
 
-fn path(row: &Row<'_>, column: &str) -> Result<PathBuf> {
-    Ok(OsString::from_vec(row.get_ref(column)?.as_blob()?.to_vec()).into())
-}
-
-pub(super) fn port(row: &Row<'_>, column: &str) -> Result<Port> {
-    let number = row.get(column)?;
-    Port::new(number).ok_or_else(|| FromSqlError::OutOfRange(i64::from(number)).into())
-}
-
-fn timestamp(row: &Row<'_>, column: &str) -> Result<Timestamp> {
-    row.get(column).map(Timestamp::from_millis)
-}
-
-fn label(row: &Row<'_>, column: &str) -> Result<Option<Label>> {
-    match row.get_ref(column)? {
-        ValueRef::Null => Ok(None),
-        _ => parsed(row, column).map(Some),
-    }
-}
-
-fn parsed<T>(row: &Row<'_>, column: &str) -> Result<T>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    let index = row.as_ref().column_index(column)?;
-    row.get_ref(index)?.as_str()?.parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
-    })
+fn path(bytes: &[u8]) -> PathBuf {
+    OsStr::from_bytes(bytes).into()
 }
 
 /// SQLite knows signed integers only; the bits come back as they went in.

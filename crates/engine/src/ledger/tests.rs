@@ -50,7 +50,10 @@ fn nowhere() -> (tempfile::TempDir, PathBuf) {
 
 /// Opens the ledger for writing as an operation does.
 fn writable(path: &Path) -> Outcome<Ledger> {
-    Ledger::open_for_writing(path)?.map_or_else(|| Ledger::create(path), Ok)
+    if !path.exists() {
+        Ledger::create(path, Timestamp::default(), &[], false)?;
+    }
+    Ok(Ledger::open_for_writing(path)?.expect("there is one now"))
 }
 
 /// A new ledger with these changes, each committed at its time.

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
 use hythe_engine::{
@@ -67,7 +68,7 @@ pub(crate) struct Walk {
     pub(crate) tally: Tally,
     /// Hold the files; they are let go of at the end.
     _files: TempDir,
-    _ground: File,
+    _ground: Ground,
 }
 
 /// What an operation comes to.
@@ -86,22 +87,39 @@ fn temporary() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Where the simulated directories are, always the same for a route: the ports follow from it. One
-/// walk at a time has it.
-fn ground(Route { seed, lie, mistake, .. }: Route) -> (PathBuf, File) {
-    let name = format!("hythe-model/{seed}-{lie:?}-{mistake:?}");
-    let work = std::env::temp_dir().canonicalize().unwrap().join(name);
-    fs::create_dir_all(&work).unwrap();
-    let lock = File::create(work.join("lock")).unwrap();
-    lock.lock().unwrap();
-    (work, lock)
+/// Where the simulated directories are: always the same for a route, because the ports follow from
+/// it. Removed when it is dropped.
+struct Ground(PathBuf);
+
+impl Ground {
+    /// Of the processes that walk, one at a time is on the ground.
+    fn enter(Route { seed, lie, mistake, .. }: Route) -> Self {
+        static ALONE: OnceLock<File> = OnceLock::new();
+        let temporary = std::env::temp_dir().canonicalize().unwrap();
+        ALONE.get_or_init(|| {
+            let lock = File::create(temporary.join("hythe-model.lock")).unwrap();
+            lock.lock().unwrap();
+            lock
+        });
+        let path = temporary.join(format!("hythe-model-{seed}-{lie:?}-{mistake:?}"));
+        // Configuration is read from real files.
+        fs::create_dir_all(path.join("shop")).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
 }
 
 impl Walk {
     fn new(route: Route) -> Self {
         let files = temporary();
         let root = files.path().canonicalize().unwrap();
-        let (work, ground) = ground(route);
+        let ground = Ground::enter(route);
+        let work = ground.0.clone();
         let mut machine = Machine::new(1_800_000_000_000);
         let mut directories = Vec::new();
         let mut add = |name: &str, checkout: Option<(CheckoutKind, &str)>| {
@@ -123,8 +141,6 @@ impl Walk {
             add(&format!("plain-{number}"), None);
         }
         add("plain-0/below", None);
-        // Configuration is read from real files.
-        fs::create_dir_all(work.join("shop")).unwrap();
         let home = Home {
             config: ConfigFiles {
                 user: Some(root.join("config.toml")),

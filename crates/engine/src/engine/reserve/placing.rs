@@ -1,7 +1,7 @@
 //! Finding a port for a key: asking the selection policy, trying candidates in order.
 
 use super::super::explain::{self, Explanation};
-use super::super::observe::{Standing, Verdict, describe};
+use super::super::observe::{Standing, Tables, Verdict, describe};
 use super::super::{
     Engine, Error, Notice, Outcome, PolicyCall, ReserveRequest, Reserved, strategy,
 };
@@ -9,7 +9,7 @@ use super::want::Want;
 use crate::config::{Authority, Set};
 use crate::event::Change;
 use crate::ledger::{Ledger, Occupancy};
-use crate::observed::{Holders, Listening};
+use crate::observed::Listening;
 use crate::placement::{Candidates, Filter, Refusal, Skipped, Wish};
 use crate::plan::Cause;
 use crate::policy::{PortSelection, SelectionRequest};
@@ -27,9 +27,7 @@ pub(super) struct Placing<'e, 'a> {
     /// The ports that other keys have, ascending.
     reserved: Vec<Port>,
     latest: Option<Port>,
-    /// The socket tables, read once, and only when binding is forbidden; `None` inside when they
-    /// cannot be read either.
-    tables: Option<Option<Holders>>,
+    tables: Tables,
     /// Why the last port could not be tried that could not.
     unprobed: Option<String>,
 }
@@ -70,7 +68,7 @@ impl<'e, 'a> Placing<'e, 'a> {
                 reserved,
                 frozen: occupancy.frozen.into_iter().collect(),
             },
-            tables: None,
+            tables: Tables::Unread,
             unprobed: None,
         })
     }
