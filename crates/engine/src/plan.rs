@@ -178,10 +178,12 @@ pub fn cleanup(now: Timestamp, dockets: &[Docket<'_>]) -> Result<Vec<Release>, P
     Ok(releases)
 }
 
-/// Whether any policy may release it: it is not locked, and its own server does not run.
+/// Whether any policy may release it: it is not locked, and it is known that its own server does not
+/// run.
 #[must_use]
 pub fn is_releasable(observed: &Observed) -> bool {
-    !observed.reservation.locked && observed.listening != Listening::Mine
+    let unserved = matches!(observed.listening, Listening::None | Listening::Foreign);
+    unserved && !observed.reservation.locked
 }
 
 #[cfg(test)]
@@ -407,8 +409,8 @@ mod tests {
         cases[2].listening = Listening::Foreign;
         cases[3].listening = Listening::Unknown;
         let docket = Docket { policies: vec![("a", &judge)], reservations: cases.iter().collect() };
-        assert_eq!(released(docket).len(), 3);
-        assert_eq!(judge.asked(), [3, 4, 5]);
+        assert_eq!(released(docket).len(), 2);
+        assert_eq!(judge.asked(), [3, 5]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::output::Output;
 
 /// Run the cleanup policies now, and release what they say
 ///
-/// What is locked, or whose own server runs, is never released.
+/// What is locked, or whose own server runs or may run, is never released.
 #[derive(Debug, Args)]
 pub(crate) struct Cleanup {
     /// Only this cleanup policy; may be repeated

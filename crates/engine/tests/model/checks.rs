@@ -205,8 +205,7 @@ impl Done<'_> {
         let Some(policy) = &event.policy else { return Ok(()) };
         let before = &self.before.held[&event.key];
         ensure(!before.locked, || format!("{policy} released {}, locked", event.key))?;
-        ensure(self.scene.listed(before) != Listening::Mine, || {
-            format!("{policy} released {}, served", event.key)
-        })
+        let unserved = matches!(self.scene.listed(before), Listening::None | Listening::Foreign);
+        ensure(unserved, || format!("{policy} released {}, perhaps served", event.key))
     }
 }

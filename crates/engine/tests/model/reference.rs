@@ -259,7 +259,7 @@ impl Reference {
         for (key, held) in self.held.iter().filter(|(key, _)| !spared.contains(key)) {
             let listening = scene.listed(held);
             let protected = held.locked && self.mistake != Some(Mistake::ReleasesLocked);
-            if protected || listening == Listening::Mine {
+            if protected || matches!(listening, Listening::Mine | Listening::Unknown) {
                 continue;
             }
             let of_project = here.project.as_ref().is_some_and(|project| {
