@@ -432,7 +432,10 @@ fn a_first_ledger_that_fails() {
             }
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(said.contains("hint:"), "{inject}: {said}");
-            hythe(&world, &place, &["get"]).fails(7);
+            // To sync the directory can fail when all is written: nothing was promised then, and the
+            // port is kept.
+            let possible: &[i32] = if call == "fsync" { &[0, 7] } else { &[7] };
+            ends(world.command(&place).arg("get"), possible);
             hythe(&world, &place, &["reserve"]).port();
             Books::open(&world);
         }

@@ -54,7 +54,7 @@ fn every_block_is_of_a_kind_that_is_looked_at() {
     let kinds = ["sh", "sh no-test", "sh no-test install", "sh no-test test"];
     let kinds = [&kinds[..], &["toml config.toml", "toml hythe.toml"], &["wit"]].concat();
     // What belongs to a crate of the reader's own, and an example of an answer.
-    let others = ["toml", "rust", "json"];
+    let others = ["toml", "rust", "json", "text"];
     for block in documents().iter().flat_map(|document| blocks_of(document)) {
         let known = kinds.contains(&&*block.info) || others.contains(&&*block.info);
         assert!(known, "`{}` at {}", block.info, block.name());

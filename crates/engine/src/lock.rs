@@ -38,7 +38,7 @@ pub enum LockError {
 /// missing.
 ///
 /// Waits at most `timeout`; after [`PATIENCE`] it calls `waiting` once. Others wait in the kernel's
-/// queue rather than by polling, so that a crowd is served in order and nobody starves (flock(2)).
+/// queue (flock(2)) rather than by polling, so that a crowd costs nothing while it waits.
 pub fn hold<T>(
     path: &Path,
     timeout: Duration,

@@ -61,7 +61,8 @@ impl Reservation {
 pub struct Provenance {
     /// The key policy.
     pub key: String,
-    /// The selection policy, or `preferred` when a preferred port was given.
+    /// The selection policy, `preferred` when a preferred port was given, or `returned` when the key
+    /// got a port back that it had before.
     pub selection: String,
 }
 

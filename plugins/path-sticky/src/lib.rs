@@ -9,11 +9,9 @@
 
 extern crate alloc;
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt::Write;
 
 use exports::hythe::policy::{cleanup, info, key_derivation, port_selection};
 
@@ -53,43 +51,48 @@ impl key_derivation::Guest for PathSticky {
         match request.scope {
             key_derivation::Scope::Directory => {
                 let root = request.checkout.map_or(request.directory, |checkout| checkout.root);
-                Ok(format!("directory:{service}:{}", escape(&root)))
+                Ok(key(&["directory:", &service, ":"], &root))
             }
             key_derivation::Scope::Project => match request.project {
-                Some(project) => Ok(format!("project:{service}:{}", escape(project.as_bytes()))),
+                Some(project) => Ok(key(&["project:", &service, ":"], project.as_bytes())),
                 None => {
                     Err("the scope is `project`, but this directory belongs to no project: it is \
                              in no git repository, and no configuration names one"
                         .into())
                 }
             },
-            key_derivation::Scope::Service => Ok(format!("service:{service}")),
+            key_derivation::Scope::Service => Ok(key(&["service:", &service], b"")),
         }
     }
 }
 
-/// Text that stands for exactly these bytes: UTF-8 as it is, everything else, control characters
-/// and `%` as `%XX`.
-fn escape(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
+/// The parts, then text that stands for exactly these bytes: UTF-8 as it is, everything else, control
+/// characters and `%` as `%XX`. Without `format!`, which would be half of this component.
+fn key(parts: &[&str], bytes: &[u8]) -> String {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut key = String::with_capacity(length + bytes.len());
+    for part in parts {
+        key.push_str(part);
+    }
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             if character.is_control() || character == '%' {
-                let mut buffer = [0; 4];
-                escape_bytes(&mut text, character.encode_utf8(&mut buffer).as_bytes());
+                escape(&mut key, character.encode_utf8(&mut [0; 4]).as_bytes());
             } else {
-                text.push(character);
+                key.push(character);
             }
         }
-        escape_bytes(&mut text, chunk.invalid());
+        escape(&mut key, chunk.invalid());
     }
-    text
+    key
 }
 
-fn escape_bytes(text: &mut String, bytes: &[u8]) {
+fn escape(key: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "%{byte:02X}");
+        key.push('%');
+        key.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        key.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 

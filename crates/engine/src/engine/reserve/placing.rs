@@ -95,7 +95,8 @@ impl<'e, 'a> Placing<'e, 'a> {
 
         let selection = match wish {
             Wish::Proposed => selection_call.plugin.clone(),
-            Wish::Asked | Wish::Returning | Wish::Configured => "preferred".to_owned(),
+            Wish::Asked | Wish::Configured => "preferred".to_owned(),
+            Wish::Returning => "returned".to_owned(),
         };
         let strategy = Provenance { key: self.engine.key_policy()?.plugin().label(), selection };
         let change = match from {

@@ -1,7 +1,12 @@
+-- Comments stand outside the statements: SQLite keeps a statement as it is written, and every process
+-- reads it again.
+
 -- Who has which port. Times are milliseconds of Unix time, paths are bytes.
+-- realm: whose word the key is; empty for the user's, else the directory of a project.
+-- owner_*: a process; its pid says nothing without the rest.
+-- listener: the process last seen listening; where to look first, never proof of anything.
 CREATE TABLE reservation (
     port INTEGER PRIMARY KEY CHECK (port BETWEEN 1 AND 65535),
-    -- Whose word the key is: empty for the user's, else the directory of a project.
     realm BLOB NOT NULL,
     key TEXT NOT NULL CHECK (length(key) BETWEEN 1 AND 16384),
     scope TEXT NOT NULL CHECK (scope IN ('directory', 'project', 'service')),
@@ -13,7 +18,6 @@ CREATE TABLE reservation (
     lease TEXT NOT NULL CHECK (lease IN ('persistent', 'ephemeral')),
     locked INTEGER NOT NULL CHECK (locked IN (0, 1)),
     ttl INTEGER CHECK (ttl >= 0),
-    -- A process: its pid says nothing without the rest.
     owner_pid INTEGER CHECK (owner_pid > 0),
     owner_start INTEGER,
     owner_boot TEXT,
@@ -23,7 +27,6 @@ CREATE TABLE reservation (
     last_used_at INTEGER NOT NULL CHECK (last_used_at BETWEEN 0 AND 253402300799999),
     key_policy TEXT NOT NULL,
     selection_policy TEXT NOT NULL,
-    -- The process last seen listening: where to look first, never proof of anything.
     listener INTEGER CHECK (listener > 0),
     CHECK (lease = 'persistent' OR owner_pid IS NOT NULL),
     CHECK ((owner_pid IS NULL) = (owner_start IS NULL)),
@@ -68,9 +71,9 @@ CREATE TABLE event (
 ) STRICT;
 
 -- One row of what belongs to the ledger as a whole.
+-- cleaned_at: when the cleanup policies were last run over everything.
 CREATE TABLE state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    -- When the cleanup policies were last run over everything.
     cleaned_at INTEGER NOT NULL CHECK (cleaned_at BETWEEN 0 AND 253402300799999)
 ) STRICT;
 
