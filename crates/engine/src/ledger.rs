@@ -140,11 +140,11 @@ impl Ledger {
         new.write(true).create_new(true).mode(0o600).open(&draft).map_err(io_error)?;
         Self::fill(&draft, at, changes, cleaned).map_err(|error| fail(path, error.problem))?;
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error)?;
+        let directory = File::open(path.parent().unwrap_or(Path::new("."))).map_err(io_error)?;
         // A journal without its ledger would be rolled back into the new one.
         remove(&journal(path)).map_err(io_error)?;
         fs::rename(&draft, path).map_err(io_error)?;
-        let directory = path.parent().unwrap_or(Path::new("."));
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io_error)
+        directory.sync_all().map_err(io_error)
     }
 
     /// Writes schema and changes into the empty file `draft`, which nobody else knows of.
