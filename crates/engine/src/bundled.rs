@@ -2,9 +2,6 @@
 
 use crate::wasm::Source;
 
-/// The names of the bundled plugins.
-pub const NAMES: [&str; 3] = ["path-sticky", "pid-reap", "ttl"];
-
 /// The bundled plugin of this name.
 #[must_use]
 pub fn source(name: &str) -> Option<Source<'static>> {

@@ -4,8 +4,7 @@ use std::rc::Rc;
 
 use super::release::missing;
 use super::{Engine, Error, ListFilter, Listed, strategy};
-use crate::bundled;
-use crate::config::{Origin, Set};
+use crate::config::{BUNDLED, Origin, Set};
 use crate::event::Event;
 use crate::ledger::{EventFilter, Ledger};
 use crate::port::Port;
@@ -93,8 +92,8 @@ impl Engine<'_> {
     #[must_use]
     pub fn plugins(&self) -> Vec<PluginFacts> {
         let declared = self.settings().plugins.keys().map(String::as_str);
-        let declared = declared.filter(|name| !bundled::NAMES.contains(name));
-        bundled::NAMES.into_iter().chain(declared).map(|name| self.plugin_facts(name)).collect()
+        let declared = declared.filter(|name| !BUNDLED.contains(name));
+        BUNDLED.iter().copied().chain(declared).map(|name| self.plugin_facts(name)).collect()
     }
 
     fn plugin_facts(&self, name: &str) -> PluginFacts {
