@@ -3,6 +3,7 @@
 
 mod answers;
 mod files;
+mod fuzz;
 mod powers;
 
 use std::collections::BTreeMap;

@@ -1,21 +1,118 @@
 //! Plugins of one's own: how they are chosen, what they are told, and that their answers count.
 
+mod bench;
 mod cache;
+mod check;
+mod compatibility;
+mod conform;
+mod edit;
+mod encode;
+mod inspect;
+mod schema;
+mod sharing;
+mod simulate;
+mod strategies;
+mod strategy_flag;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::component::Plugin;
-use crate::listener::Harbour;
-use crate::support::World;
+use crate::listener::{Harbour, eventually};
+use crate::support::{Run, World};
 
 /// Puts a plugin beside the user's file, which declares it as `name` with the path `NAME.wasm`.
 fn install(world: &World, name: &str, plugin: Plugin) {
     let file = world.home().join(format!(".config/hythe/{name}.wasm"));
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, plugin.build()).unwrap();
+}
+
+/// Puts a plugin into `directory`, as NAME.wasm.
+fn bring(directory: &Path, name: &str, plugin: Plugin) -> PathBuf {
+    let file = directory.join(format!("{name}.wasm"));
+    fs::write(&file, plugin.build()).unwrap();
+    file
+}
+
+/// A plugin that decides everything, always in the same way.
+fn complete(name: &str) -> Plugin {
+    Plugin::new(name).key("k").ranges(&[(20_000, 29_999)]).release_all("spring")
+}
+
+/// A selection policy that refuses every request, for this reason.
+fn refusing(name: &str, reason: &str) -> Plugin {
+    let mut plugin = Plugin::new(name);
+    let text = plugin.put(reason.as_bytes());
+    plugin.function("select", &format!("(call $err {text})"))
+}
+
+/// A selection policy with an option that it needs, `team`, and one that it can do without.
+fn demanding() -> Plugin {
+    let schema = r#"{"properties":{
+        "team":{"type":"string","description":"whose ports they are"},
+        "step":{"type":"integer","minimum":1,"maximum":9,"default":3}},
+        "required":["team"]}"#;
+    Plugin::new("demanding").schema(schema).ranges(&[(20_000, 29_999)])
+}
+
+/// What makes no plugin, whatever it may be: a name and the bytes.
+fn no_plugins() -> Vec<(&'static str, Vec<u8>)> {
+    let whole = complete("whole").build();
+    vec![
+        ("empty", Vec::new()),
+        ("text", b"(component)".to_vec()),
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        ("damaged", [&whole[..8], &[0xff; 64]].concat()),
+    ]
+}
+
+fn pipe(file: &Path) {
+    assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
+}
+
+/// A command that must end by itself soon, with little to say.
+#[track_caller]
+fn ends(world: &World, directory: &Path, arguments: &[&str]) -> Run {
+    let mut command = world.command(directory);
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    if !eventually(|| child.try_wait().unwrap().is_some()) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("it does not end: {arguments:?}");
+    }
+    Run::from(child.wait_with_output().unwrap())
+}
+
+/// The error document of a command that fails with `code`.
+#[track_caller]
+fn error(run: Run, code: i32) -> Value {
+    let stderr = run.fails(code);
+    let document: Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(document["error"]["exit_code"], code);
+    document["error"].clone()
+}
+
+/// All files below `directory` with their contents, except those of the cache.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true if path.ends_with(".cache") => {}
+                true => left.push(path),
+                false => drop(found.insert(path.clone(), fs::read(&path).unwrap())),
+            }
+        }
+    }
+    found
 }
 
 fn declared(name: &str) -> String {

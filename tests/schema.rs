@@ -23,7 +23,7 @@ fn schemas() -> Vec<(String, Value)> {
 
 /// Asserts that `document` is what the schema `name` says; the document.
 #[track_caller]
-fn valid(name: &str, document: Value) -> Value {
+pub(crate) fn valid(name: &str, document: Value) -> Value {
     let schemas = schemas();
     let resources = schemas.iter().map(|(_, schema)| (schema["$id"].as_str().unwrap(), schema));
     let registry = resources
@@ -122,12 +122,20 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "lock",
         "log-event",
         "plugin-list",
+        "plugin-inspect",
+        "plugin-check",
+        "plugin-test",
+        "plugin-bench",
+        "plugin-simulate",
+        "plugin-new",
+        "plugin-encode",
+        "plugin-edit",
         "config-show",
         "config-path",
         "config-check",
         "error",
     ];
-    let parts = ["reservation", "listeners"];
+    let parts = ["reservation", "listeners", "plugin-costs"];
     assert_eq!(names, documents.into_iter().chain(parts).collect());
 }
 

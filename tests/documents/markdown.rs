@@ -16,16 +16,22 @@ pub(super) fn read(name: &str) -> String {
 
 /// Every document, by its path from the root.
 pub(super) fn documents() -> Vec<String> {
-    let mut documents = Vec::new();
-    for directory in ["", "docs/", "examples/configurations/"] {
-        for entry in fs::read_dir(root().join(directory)).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if Path::new(&name).extension().is_some_and(|kind| kind == "md") {
-                documents.push(format!("{directory}{name}"));
-            }
-        }
-    }
-    documents
+    let mut directories = ["", "docs/", "examples/"].map(str::to_owned).to_vec();
+    let examples = entries("examples").into_iter();
+    directories.extend(examples.map(|name| format!("examples/{name}/")));
+    directories.retain(|directory| root().join(directory).is_dir());
+    let documents = directories.iter().flat_map(|directory| {
+        let names = entries(directory).into_iter();
+        let names = names.filter(|name| Path::new(name).extension().is_some_and(|it| it == "md"));
+        names.map(move |name| format!("{directory}{name}"))
+    });
+    documents.collect()
+}
+
+/// The names in a directory.
+fn entries(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(directory)).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// A fenced block of a document.

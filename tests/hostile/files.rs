@@ -36,7 +36,7 @@ fn files_that_are_no_components_are_refused() {
         victim.survives(&KEY, &good[..length], &["plugin `evil` cannot be used: "]);
     }
     let hint = victim.survives(&KEY, &module, &[]);
-    assert!(hint.contains("hint: wasm-tools component new"), "{hint}");
+    assert!(hint.contains("hint: hythe plugin encode"), "{hint}");
 }
 
 #[test]
@@ -253,4 +253,15 @@ fn a_component_does_not_multiply_without_end() {
     let stderr = Run::of(&mut command).fails(4);
     assert!(stderr.contains("plugin `evil` cannot be used: "), "{stderr}");
     assert_eq!(contents(&victim.world.state()), victim.before);
+}
+
+/// No compiler is that fast.
+#[test]
+fn what_takes_the_compiler_too_long_is_given_up() {
+    let victim = Victim::new();
+    fs::write(victim.file(), evil().key("k").build()).unwrap();
+    victim.select(&KEY, "[limits]\ncompile_time = \"0s\"\n");
+    let stderr = victim.run(&KEY).fails(4);
+    assert!(stderr.contains("it was not compiled within 0s"), "{stderr}");
+    assert!(stderr.contains("\nhint: limits.compile_time in your config.toml"), "{stderr}");
 }

@@ -1,6 +1,8 @@
 //! What a policy cannot do, however it answers: take away what is locked or being served, give what
 //! is not to be given, and decide beyond the project that declares it.
 
+mod escapes;
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,9 @@
 //! The cache of compiled plugins: it saves time and decides nothing.
 
+mod damage;
+mod safety;
+mod upkeep;
+
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

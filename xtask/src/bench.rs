@@ -147,6 +147,12 @@ impl Bench {
             .beside("bundled", turn(&bundled, Hythe, &["reserve"]))
             .race(yard, "reserve, warm, custom plugin", self.runs(), &[Goal::Beside(1.3)])?;
 
+        let unused = yard.settled()?;
+        unused.declare_unused(10)?;
+        Field::hythe(turn(&unused, Hythe, &["reserve"]))
+            .beside("none declared", turn(&bundled, Hythe, &["reserve"]))
+            .race(yard, "reserve, warm, ten plugins unused", self.runs(), &[Goal::Beside(1.05)])?;
+
         let first = || {
             fs::remove_dir_all(custom.cache())?;
             Ok(custom.command(Hythe, &["reserve"]))

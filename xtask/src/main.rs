@@ -3,6 +3,7 @@
 
 mod bench;
 mod bundle;
+mod examples;
 mod tidy;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ enum Task {
         check: bool,
     },
     Bench(bench::Bench),
+    Examples(examples::Examples),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&root),
         Task::Bundle { check } => bundle::run(&root, check),
         Task::Bench(bench) => bench.run(&root),
+        Task::Examples(examples) => examples.run(&root),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -35,16 +35,35 @@ const ENGINE: &[(&str, &[&str])] = &[
     // Deciding, and what decides.
     ("placement", &["port"]),
     ("plan", &["config", "policy", "observed", "reservation", "time"]),
+    ("conformance", &["policy", "observed", "reservation", "place", "port", "time"]),
+    (
+        "simulation",
+        &[
+            "plan",
+            "placement",
+            "config",
+            "policy",
+            "observed",
+            "reservation",
+            "place",
+            "port",
+            "time",
+        ],
+    ),
     ("wasm", &["policy", "observed", "reservation", "place", "port", "time"]),
     ("bundled", &["wasm"]),
+    ("scaffold", &[]),
     // The only module that orders effects.
     (
         "engine",
         &[
             "placement",
             "plan",
+            "conformance",
+            "simulation",
             "wasm",
             "bundled",
+            "scaffold",
             "system",
             "ledger",
             "config",
@@ -61,8 +80,14 @@ const ENGINE: &[(&str, &[&str])] = &[
 ];
 
 /// Dependencies whose types stay inside one module of the engine.
-const HIDDEN: &[(&str, &str)] =
-    &[("wasmtime", "wasm"), ("rusqlite", "ledger"), ("socket2", "probe"), ("fd_lock", "lock")];
+const HIDDEN: &[(&str, &str)] = &[
+    ("wasmtime", "wasm"),
+    ("wasmparser", "wasm"),
+    ("wit_component", "wasm"),
+    ("rusqlite", "ledger"),
+    ("socket2", "probe"),
+    ("fd_lock", "lock"),
+];
 
 /// The one file that may say `unsafe`.
 const UNSAFE: &str = "crates/engine/src/wasm/compiled.rs";

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hythe_engine::config::Choice;
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
@@ -56,6 +57,9 @@ pub(crate) struct Global {
     /// Wait at most this long for another hythe process that writes [env: HYTHE_LOCK_TIMEOUT]
     #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) lock_timeout: Option<Duration>,
+    /// Let this plugin decide here: key=NAME, selection=NAME or cleanup=NAME,NAME; may be repeated
+    #[arg(long, global = true, value_name = "POLICY=PLUGIN")]
+    pub(crate) strategy: Vec<Choice>,
 }
 
 /// When to use colour.
@@ -83,6 +87,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     Completions(completions::Completions),
+}
+
+/// The command line with the commands alone that are called most.
+pub(crate) fn frequent() -> clap::Command {
+    let named = |name| clap::Command::new(name);
+    Global::augment_args(clap::Command::new("hythe").disable_help_subcommand(true))
+        .subcommand(reserve::Reserve::augment_args(named("reserve")))
+        .subcommand(get::Get::augment_args(named("get")))
 }
 
 /// A service of this place, where one is meant.
@@ -120,6 +132,38 @@ impl Command {
                 project: reserve.project.clone(),
             },
             _ => SettingFlags::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn what_is_called_most_is_read_as_the_whole_would_read_it() {
+        let read = |command: clap::Command, line: &str| {
+            let matches =
+                command.try_get_matches_from(line.split(' ')).map_err(|error| error.kind());
+            matches.map(|matches| format!("{:?}", Cli::from_arg_matches(&matches).unwrap()))
+        };
+        for line in [
+            "hythe reserve",
+            "hythe reserve web api --prefer 3000 -C /tmp --json -vv",
+            "hythe --quiet reserve --range 20000-20009 --strategy key=ttl --lock-timeout 1s",
+            "hythe get",
+            "hythe get web --scope project --state-dir /tmp",
+        ] {
+            let frequent = read(frequent(), line);
+            assert!(frequent.is_ok(), "{line}");
+            assert_eq!(frequent, read(Cli::command(), line), "{line}");
+        }
+        for line in
+            ["hythe", "hythe list", "hythe reserve --bogus", "hythe get 1", "hythe --version"]
+        {
+            assert!(read(frequent(), line).is_err(), "{line} is left to the whole");
         }
     }
 }

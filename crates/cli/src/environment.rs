@@ -81,6 +81,11 @@ pub(crate) fn overrides(global: &Global, flags: &SettingFlags) -> Result<Overrid
             lock_timeout,
         )?,
         project: set("--project", flags.project.clone(), "HYTHE_PROJECT", parse)?,
+        strategy: global
+            .strategy
+            .iter()
+            .map(|choice| Set { value: choice.clone(), origin: Origin::Flag("--strategy") })
+            .collect(),
     })
 }
 

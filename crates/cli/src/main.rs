@@ -44,11 +44,17 @@ fn main() -> ProcessExit {
 }
 
 fn parse() -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+    // Describing every command costs more than all else that a repeat call does before it opens the
+    // ledger. What scripts ask all the time is described alone; whatever that does not settle, help
+    // and mistakes among it, is left to the whole.
+    read(args::frequent()).or_else(|_| read(Cli::command()))
+}
+
+fn read(mut command: clap::Command) -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = cli.map_err(|error| error.format(&mut command));
-    // Taking the description of all commands apart would cost more than parsing one of them.
+    // Taking a description apart would cost more than reading one command by it.
     std::mem::forget(command);
     cli
 }

@@ -2,6 +2,8 @@
 //! terminal.
 
 pub(crate) mod document;
+pub(crate) mod lines;
+pub(crate) mod picture;
 pub(crate) mod table;
 
 use std::fmt::Write as _;
@@ -57,6 +59,20 @@ impl Output {
         if !self.quiet {
             say(&clean(text));
         }
+    }
+
+    /// Says what is already clean and painted beside the result.
+    pub(crate) fn say(&self, line: &str) {
+        if !self.quiet {
+            say(line);
+        }
+    }
+
+    /// How many columns a result may have; 80 where there is no terminal.
+    #[expect(clippy::unused_self, reason = "who writes a result has been told how to write")]
+    pub(crate) fn width(&self) -> usize {
+        let terminal = terminal_size::terminal_size_of(io::stdout());
+        terminal.map_or(80, |(width, _)| usize::from(width.0))
     }
 
     /// Passes on what the engine has to say beside the result.

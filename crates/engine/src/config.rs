@@ -19,7 +19,9 @@
 //! Files become layers (`file`), layers become [`Settings`]; `authority` checks them on the way.
 
 mod authority;
+mod choice;
 mod digest;
+pub mod edit;
 mod entries;
 mod error;
 mod file;
@@ -35,7 +37,9 @@ mod value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::choice::{Choice, ChoiceError};
 pub use self::digest::{Digest, DigestError};
+pub use self::edit::{EditError, Edited};
 pub use self::entries::Entry;
 pub use self::error::{ConfigError, Location};
 pub use self::origin::{Authority, ConfigFile, Origin, Position, Role, Set};
@@ -84,6 +88,15 @@ pub struct Candidate {
     pub exists: bool,
 }
 
+/// Another text of a configuration file than it has.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is to say.
+    pub text: String,
+}
+
 impl Config {
     /// Reads and checks the configuration for `place`.
     ///
@@ -94,10 +107,31 @@ impl Config {
         place: &Place,
         overrides: Overrides,
     ) -> Result<Self, ConfigError> {
+        Self::read(files, place, overrides, None)
+    }
+
+    /// Checks the configuration of `place` as it would be with another text of one of its files.
+    pub fn check_draft(
+        files: &ConfigFiles,
+        place: &Place,
+        draft: &Draft,
+    ) -> Result<(), ConfigError> {
+        Self::read(files, place, Overrides::default(), Some(draft)).map(drop)
+    }
+
+    fn read(
+        files: &ConfigFiles,
+        place: &Place,
+        overrides: Overrides,
+        draft: Option<&Draft>,
+    ) -> Result<Self, ConfigError> {
         let home = files.home.as_deref();
         let mut found = Vec::new();
         let mut read = |path: &Path, role: Role| {
-            let source = Source::read(path, role, role == Role::User && files.user_required)?;
+            let source = match draft.filter(|draft| draft.path == path) {
+                Some(draft) => Some(Source::of(path, role, draft.text.clone())),
+                None => Source::read(path, role, role == Role::User && files.user_required)?,
+            };
             let file = ConfigFile { path: path.to_owned(), role };
             found.push(Candidate { file: Arc::new(file), exists: source.is_some() });
             source.map(|source| File::read(&source, home)).transpose()
@@ -116,9 +150,12 @@ impl Config {
         let project = read(&nearest.join(PROJECT_FILE), Role::Project)?.unwrap_or_default();
         let local = read(&nearest.join(LOCAL_FILE), Role::Local)?.unwrap_or_default();
         let users: Vec<_> = std::iter::once(&user.layer).chain(rules.layers(&user.rules)).collect();
-        authority::check_project(&[&project.layer, &local.layer], &users, &settings)?;
+        authority::check_project(&[&project.layer, &local.layer], &settings)?;
+        let overrides = Layer::from(overrides);
+        let layers = users.into_iter().chain([&project.layer, &local.layer, &overrides]);
+        authority::check_plugins(&layers.collect::<Vec<_>>())?;
 
-        for layer in [&project.layer, &local.layer, &Layer::from(overrides)] {
+        for layer in [&project.layer, &local.layer, &overrides] {
             settings.apply(layer);
         }
         settings.project_directory = directory.map(Path::to_owned);

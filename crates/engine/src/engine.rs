@@ -6,7 +6,9 @@ mod explain;
 mod inspect;
 mod notice;
 mod observe;
+mod plugin;
 mod release;
+mod replace;
 mod request;
 mod reserve;
 mod strategy;
@@ -17,18 +19,23 @@ use std::path::{Path, PathBuf};
 
 pub use error::{Error, ErrorKind};
 pub use explain::{Explanation, PolicyCall};
-pub use inspect::{FoundPlugin, PluginFacts};
 pub use notice::Notice;
+pub use plugin::{
+    AddRequest, BenchReport, CheckReport, Checked, Cost, Declared, FoundPlugin, Inspection,
+    PluginFacts, RemoveRequest, Simulated, Subject, TestReport, TestRequest, TypicalCall, Which,
+};
 pub use request::{
     CleanupRequest, ListFilter, Listed, Outcome, ReleaseRequest, ReserveRequest, Reserved, Target,
 };
 
-use crate::config::{Config, ConfigFiles, Overrides, Settings};
+use crate::config::{Config, ConfigFiles, Overrides, Set, Settings};
 use crate::event::Change;
 use crate::ledger::{Ledger, LedgerError, LedgerProblem};
 use crate::lock;
 use crate::place::Place;
+use crate::placement::Filter;
 use crate::policy::{KeyDerivation, KeyRequest};
+use crate::port::{PortRange, PortSet};
 use crate::reservation::{Key, Label, Scope, Service};
 use crate::system::System;
 use crate::wasm::{Interface, Policy};
@@ -52,7 +59,7 @@ pub struct Engine<'a> {
     place: Place,
     config: Config,
     strategies: Strategies,
-    state: PathBuf,
+    home: Home,
 }
 
 impl<'a> Engine<'a> {
@@ -73,7 +80,7 @@ impl<'a> Engine<'a> {
         let config = Config::load(&home.config, &place, overrides)?;
         tracing::debug!(root = ?place.root(), state = ?home.state, "opened");
         let strategies = Strategies::new(&config.settings().limits, home.cache.as_deref())?;
-        Ok(Self { system, report, place, config, strategies, state: home.state.clone() })
+        Ok(Self { system, report, place, config, strategies, home: home.clone() })
     }
 
     /// The directory the engine works for, and the checkout around it.
@@ -91,7 +98,7 @@ impl<'a> Engine<'a> {
     /// The file of the ledger.
     #[must_use]
     pub fn ledger_path(&self) -> PathBuf {
-        self.state.join("ledger.db")
+        self.home.state.join("ledger.db")
     }
 
     fn settings(&self) -> &Settings {
@@ -119,16 +126,19 @@ impl<'a> Engine<'a> {
         &self,
         work: impl FnOnce(Option<Ledger>) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.holding("ledger.lock", || work(Ledger::open_for_writing(&self.ledger_path())?))
+    }
+
+    /// Runs `work` while this process alone holds a lock in the state directory.
+    fn holding<T>(&self, lock: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let state = &self.home.state;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&self.state)
-            .map_err(|error| Error::State { path: self.state.clone(), error })?;
+            .create(state)
+            .map_err(|error| Error::State { path: state.clone(), error })?;
         let waiting = |lock: &Path| self.tell(&Notice::Waiting { lock: lock.to_owned() });
-        let timeout = self.settings().lock_timeout.value;
-        lock::hold(&self.state.join("ledger.lock"), timeout, waiting, || {
-            work(Ledger::open_for_writing(&self.ledger_path())?)
-        })?
+        lock::hold(&state.join(lock), self.settings().lock_timeout.value, waiting, work)?
     }
 
     /// Writes what was decided, into a new ledger when there is none yet.
@@ -157,6 +167,23 @@ impl<'a> Engine<'a> {
             let checkout = self.place.checkout.as_ref()?;
             checkout.name.as_deref().and_then(Label::nearest)
         })
+    }
+
+    /// What may be given here, while these ports are reserved and frozen.
+    fn filter(&self, reserved: PortSet, frozen: PortSet) -> Filter {
+        let ports = &self.settings().ports;
+        let set = |ranges: &[Set<PortRange>]| -> PortSet {
+            ranges.iter().flat_map(|range| range.value.ports()).collect()
+        };
+        Filter {
+            range: ports.range.value,
+            excluded: set(&ports.exclude),
+            allowed: set(&ports.allow),
+            ephemeral: self.system.ephemeral_range(),
+            first_unprivileged: self.system.first_unprivileged(),
+            reserved,
+            frozen,
+        }
     }
 
     /// What the reservation of a service belongs to: as asked for, else as configured.

@@ -34,6 +34,7 @@
 
 mod bundled;
 pub mod config;
+mod conformance;
 mod engine;
 mod event;
 mod git;
@@ -48,13 +49,19 @@ mod port;
 mod probe;
 mod process;
 mod reservation;
+mod scaffold;
+mod simulation;
 mod system;
 mod time;
 mod wasm;
 
+pub use conformance::cases::{CaseResult, CasesError};
+pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
-    CleanupRequest, Engine, Error, ErrorKind, Explanation, FoundPlugin, Home, ListFilter, Listed,
-    Notice, Outcome, PluginFacts, PolicyCall, ReleaseRequest, ReserveRequest, Reserved, Target,
+    AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Cost, Declared, Engine, Error,
+    ErrorKind, Explanation, FoundPlugin, Home, Inspection, ListFilter, Listed, Notice, Outcome,
+    PluginFacts, PolicyCall, ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated,
+    Subject, Target, TestReport, TestRequest, TypicalCall, Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};
@@ -67,6 +74,10 @@ pub use port::{Port, PortError, PortRange, PortSet, browser_blocked};
 pub use reservation::{
     Key, Label, Lease, NameError, Owner, Provenance, Realm, Reservation, Scope, Service,
 };
+pub use scaffold::{Language, ScaffoldError};
+pub use simulation::{
+    Keys, Occupancy, Proposals, RangeUse, Refused, Released, Report, Skips, Workload, WorkloadError,
+};
 pub use system::{Host, System};
 pub use time::Timestamp;
-pub use wasm::{Description, Interface};
+pub use wasm::{Description, EncodeError, Interface, Survey, Usage, encode};

@@ -140,12 +140,7 @@ impl Reservation {
         if is_own {
             return Listening::Mine;
         }
-        // A daemon that changed its directory to `/` is judged by the nearest parent that did not.
-        let place = std::iter::once(process.place.as_ref())
-            .chain(process.parents.iter().map(|parent| parent.place.as_ref()))
-            .flatten()
-            .find(|place| place.directory.parent().is_some());
-        match place {
+        match process.workplace() {
             Some(place) if self.contains(place) => Listening::Mine,
             Some(_) if self.scope == Scope::Directory => Listening::Foreign,
             _ => Listening::Unknown,
@@ -160,6 +155,18 @@ impl Reservation {
                 self.directory.starts_with(&checkout.root)
                     || checkout.kind == CheckoutKind::Submodule
             })
+    }
+}
+
+impl Process {
+    /// Where it works: a daemon that changed its directory to `/` is judged by the nearest parent
+    /// that did not. `None` when that cannot be seen.
+    #[must_use]
+    pub fn workplace(&self) -> Option<&Place> {
+        std::iter::once(self.place.as_ref())
+            .chain(self.parents.iter().map(|parent| parent.place.as_ref()))
+            .flatten()
+            .find(|place| place.directory.parent().is_some())
     }
 }
 

@@ -92,6 +92,14 @@ pub struct PolicyError {
     pub failure: Failure,
 }
 
+impl PolicyError {
+    /// Whether the policy had an answer, and it was no.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.failure, Failure::Refused(_))
+    }
+}
+
 /// How a policy failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {

@@ -9,37 +9,40 @@
 //! A call runs in an instance of its own, with limits on fuel, memory, stack and the size of its
 //! answer, and the instance is thrown away afterwards. Nothing of wasmtime leaves this module.
 
+mod cache;
+mod compile;
 mod compiled;
+mod encode;
 mod error;
 mod guard;
 mod options;
+mod plugin;
+mod policy;
+mod survey;
 mod tunables;
 mod v0;
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::time::Duration;
 
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::{Component, Instance, InstancePre, Linker, types::ComponentItem};
-use wasmtime::{Engine, Store};
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre, Linker, types::ComponentItem};
 
+pub use encode::{EncodeError, encode};
 pub use error::{PluginError, Problem};
+pub use guard::Usage;
 pub use options::OptionError;
+pub use plugin::{Description, NotAPolicy, Plugin};
+pub use policy::Policy;
+pub use survey::Survey;
 
-use crate::observed::Observed;
-use crate::policy::{
-    Cleanup, Failure, KeyDerivation, KeyRequest, PolicyError, PortSelection, SelectionRequest,
-    Verdict,
-};
-use crate::port::PortRange;
-use crate::time::Timestamp;
 use guard::Guard;
-use v0::{Answer, interface};
+use plugin::DigestOf;
+use v0::interface;
 
 /// What a policy may use in one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct Limits {
     pub answer_size: u64,
     /// The stack of the WebAssembly code, in bytes.
     pub stack: u64,
+    /// How long compiling a plugin may take.
+    pub compile_time: Duration,
 }
 
 /// Loads plugins and runs them within its limits.
@@ -107,7 +112,19 @@ impl Interface {
         }
     }
 
-    const fn export(self) -> &'static str {
+    /// Its function, as `INTERFACE.FUNCTION`.
+    #[must_use]
+    pub const fn function(self) -> &'static str {
+        match self {
+            Self::KeyDerivation => "key-derivation.derive",
+            Self::PortSelection => "port-selection.select",
+            Self::Cleanup => "cleanup.review",
+        }
+    }
+
+    /// The name it is exported under, with package and version.
+    #[must_use]
+    pub const fn export(self) -> &'static str {
         match self {
             Self::KeyDerivation => interface::KEY_DERIVATION,
             Self::PortSelection => interface::PORT_SELECTION,
@@ -155,6 +172,24 @@ impl PluginHost {
         }
     }
 
+    /// What the bytes of a plugin show, whether or not it can be used.
+    pub fn survey(
+        &self,
+        name: &str,
+        selected_by: String,
+        source: Source<'_>,
+    ) -> Result<Survey, PluginError> {
+        let survey = |bytes: &[u8]| Survey::read(bytes).map_err(Problem::Invalid);
+        let surveyed = match source {
+            Source::Bundled { component, .. } => survey(component),
+            Source::File { path, .. } => {
+                read(path, self.limits.module_size).and_then(|bytes| survey(&bytes))
+            }
+        };
+        let name = name.to_owned();
+        surveyed.map_err(|problem| PluginError { name, selected_by, problem })
+    }
+
     fn admit(&self, source: Source<'_>) -> Result<Admitted, Problem> {
         match source {
             Source::Bundled { component: bytes, compiled } => {
@@ -168,10 +203,12 @@ impl PluginHost {
                 if let Some(pinned) = sha256
                     && !pinned.eq_ignore_ascii_case(&digest)
                 {
-                    return Err(Problem::Digest { found: digest, pinned: pinned.to_owned() });
+                    let (path, pinned) = (path.to_owned(), pinned.to_owned());
+                    return Err(Problem::Digest { path, found: digest, pinned });
                 }
-                let component =
-                    compiled::load(&self.engine, &bytes, &digest, self.cache.as_deref())?;
+                let time = self.limits.compile_time;
+                let cache = self.cache.as_deref();
+                let component = compiled::load(&self.engine, &bytes, &digest, cache, time)?;
                 let component = self.inspect(&component)?;
                 Ok(Admitted { component, size: bytes.len(), digest: DigestOf::Known(digest) })
             }
@@ -192,7 +229,8 @@ impl PluginHost {
             };
             let instance = matches!(item.ty, ComponentItem::ComponentInstance(_));
             if !instance || component.get_export_index(None, expected).is_none() {
-                return Err(Problem::Version { found: name.to_owned(), expected });
+                let newer = version(name) > version(expected);
+                return Err(Problem::Version { found: name.to_owned(), expected, newer });
             }
         }
         if component.get_export_index(None, interface::INFO).is_none() {
@@ -215,19 +253,19 @@ fn same_interface(one: &str, other: &str) -> bool {
     bare(one) == bare(other)
 }
 
+/// The version in an exported name; `None`, the oldest of all, when there is none.
+fn version(name: &str) -> Option<semver::Version> {
+    name.split_once('@').and_then(|(_, version)| version.parse().ok())
+}
+
 struct Admitted {
     component: InstancePre<Guard>,
     size: usize,
     digest: DigestOf,
 }
 
-enum DigestOf {
-    /// Only computed when somebody asks.
-    Embedded(&'static [u8]),
-    Known(String),
-}
-
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
+/// The bytes of a file of at most `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     let unreadable = |error| Problem::Unreadable { path: path.to_owned(), error };
     // Opening a pipe would wait for somebody to write into it.
     let metadata = fs::metadata(path).map_err(unreadable)?;
@@ -246,6 +284,7 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
+/// In hexadecimal, lower case.
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -253,191 +292,4 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// A plugin that was admitted: it imports nothing and speaks this host's version of the contract.
-pub struct Plugin {
-    name: String,
-    selected_by: String,
-    limits: Limits,
-    component: InstancePre<Guard>,
-    size: usize,
-    digest: DigestOf,
-    description: OnceCell<Description>,
-}
-
-/// What a plugin says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// Its own name for itself.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// One line for people.
-    pub summary: String,
-    /// The JSON Schema of its options, empty when it has none.
-    pub options_schema: String,
-}
-
-impl Plugin {
-    /// The size of its component, in bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// The SHA-256 of its component, in hexadecimal.
-    #[must_use]
-    pub fn digest(&self) -> String {
-        match &self.digest {
-            DigestOf::Embedded(bytes) => hex(&Sha256::digest(bytes)),
-            DigestOf::Known(digest) => digest.clone(),
-        }
-    }
-
-    /// Whether it exports this policy.
-    #[must_use]
-    pub fn exports(&self, interface: Interface) -> bool {
-        self.component.component().get_export_index(None, interface.export()).is_some()
-    }
-
-    /// What it says of itself.
-    pub fn describe(&self) -> Result<&Description, PluginError> {
-        if let Some(description) = self.description.get() {
-            return Ok(description);
-        }
-        let description =
-            guard::call(&self.component, self.limits, |component, store, instance| {
-                v0::describe(component, store, instance)
-            })
-            .map_err(|failure| self.problem(Problem::Description(failure.to_string())))?;
-        let plain = |text: &str| text.len() <= 255 && !text.chars().any(char::is_control);
-        let texts = [&description.name, &description.version, &description.summary];
-        if !texts.into_iter().all(|text| plain(text)) {
-            return Err(self.problem(Problem::Description(
-                "its name, version or summary is longer than 255 bytes or contains control \
-                 characters"
-                    .to_owned(),
-            )));
-        }
-        Ok(self.description.get_or_init(|| Description {
-            name: description.name,
-            version: description.version,
-            summary: description.summary,
-            options_schema: description.options_schema,
-        }))
-    }
-
-    /// Its name and version, as it says them itself, or its configured name when it cannot.
-    #[must_use]
-    pub fn label(&self) -> String {
-        self.describe().map_or_else(
-            |_| self.name.clone(),
-            |description| format!("{} {}", description.name, description.version),
-        )
-    }
-
-    /// This plugin with its options, ready to decide; fails when it does not export `interface` or
-    /// does not take the options.
-    pub fn policy(
-        self: &Rc<Self>,
-        interface: Interface,
-        options: &BTreeMap<String, Value>,
-    ) -> Result<Policy, NotAPolicy> {
-        if !self.exports(interface) {
-            return Err(self.problem(Problem::MissingExport(interface.export())).into());
-        }
-        // The bundled plugins need no options: asking them for their schema would be for nothing.
-        let unasked = options.is_empty() && matches!(self.digest, DigestOf::Embedded(_));
-        let options = if unasked { "{}".to_owned() } else { self.check(options)? };
-        Ok(Policy { plugin: Rc::clone(self), options })
-    }
-
-    /// The options as this plugin gets them, in JSON; fails when its schema does not allow them.
-    pub fn check(&self, options: &BTreeMap<String, Value>) -> Result<String, NotAPolicy> {
-        let schema = &self.describe()?.options_schema;
-        let schema = options::Schema::parse(schema)
-            .map_err(|reason| self.problem(Problem::Schema(reason)))?;
-        Ok(schema.check(options)?)
-    }
-
-    fn problem(&self, problem: Problem) -> PluginError {
-        PluginError { name: self.name.clone(), selected_by: self.selected_by.clone(), problem }
-    }
-}
-
-/// Why a plugin and its options do not make a policy.
-#[derive(Debug, thiserror::Error)]
-pub enum NotAPolicy {
-    /// The plugin cannot be used at all.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// An option is not what the plugin's schema allows.
-    #[error(transparent)]
-    Option(#[from] OptionError),
-}
-
-/// A plugin and its options: one or more policies, ready to decide.
-pub struct Policy {
-    plugin: Rc<Plugin>,
-    options: String,
-}
-
-impl Policy {
-    /// The plugin that decides.
-    #[must_use]
-    pub fn plugin(&self) -> &Plugin {
-        &self.plugin
-    }
-
-    fn ask<R>(
-        &self,
-        function: &'static str,
-        call: impl FnOnce(
-            &InstancePre<Guard>,
-            &mut Store<Guard>,
-            &Instance,
-        ) -> wasmtime::Result<Answer<R>>,
-    ) -> Result<R, PolicyError> {
-        let failure = match guard::call(&self.plugin.component, self.plugin.limits, call) {
-            Ok(Answer::Good(answer)) => return Ok(answer),
-            Ok(Answer::Refused(reason)) => Failure::Refused(reason),
-            Ok(Answer::Broken(what)) => Failure::Answer(what),
-            Err(failure) => failure,
-        };
-        Err(PolicyError {
-            plugin: self.plugin.label(),
-            function,
-            selected_by: self.plugin.selected_by.clone(),
-            failure,
-        })
-    }
-}
-
-impl KeyDerivation for Policy {
-    fn derive(&self, request: &KeyRequest<'_>) -> Result<String, PolicyError> {
-        self.ask("key-derivation.derive", |component, store, instance| {
-            v0::derive(component, store, instance, request, &self.options)
-        })
-    }
-}
-
-impl PortSelection for Policy {
-    fn select(&self, request: &SelectionRequest<'_>) -> Result<Vec<PortRange>, PolicyError> {
-        self.ask("port-selection.select", |component, store, instance| {
-            v0::select(component, store, instance, request, &self.options)
-        })
-    }
-}
-
-impl Cleanup for Policy {
-    fn review(
-        &self,
-        now: Timestamp,
-        reservations: &[&Observed],
-    ) -> Result<Vec<Verdict>, PolicyError> {
-        self.ask("cleanup.review", |component, store, instance| {
-            v0::review(component, store, instance, now, reservations, &self.options)
-        })
-    }
 }

@@ -100,6 +100,19 @@ impl<'a> World<'a> {
         Ok(fs::write(directory.join("config.toml"), config)?)
     }
 
+    /// Declares plugins that nothing selects.
+    pub(super) fn declare_unused(&self, count: usize) -> Outcome<()> {
+        let directory = self.home().join(".config/hythe");
+        fs::create_dir_all(&directory)?;
+        let mut config = String::new();
+        for number in 0..count {
+            fs::copy(self.yard.plugin(), directory.join(format!("unused-{number}.wasm")))?;
+            let path = format!("plugins.unused-{number}.path = \"unused-{number}.wasm\"\n");
+            config.push_str(&path);
+        }
+        Ok(fs::write(directory.join("config.toml"), config)?)
+    }
+
     /// Adds reservations like that of the place, until there are `count`. Every directory exists,
     /// or every other one when `half_gone`.
     pub(super) fn filled(self, count: u16, half_gone: bool) -> Outcome<Self> {

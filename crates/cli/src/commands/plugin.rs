@@ -1,67 +1,52 @@
-use clap::{Args, Subcommand};
-use hythe_engine::{Engine, FoundPlugin, PluginFacts};
-use serde_json::{Value, json};
+mod add;
+mod bench;
+mod check;
+mod encode;
+mod inspect;
+mod list;
+mod new;
+
+mod remove;
+mod simulate;
+mod subject;
+mod test;
+
+use clap::Subcommand;
+use hythe_engine::Engine;
 
 use crate::failure::Failure;
-use crate::output::table::Table;
-use crate::output::{Output, document};
+use crate::output::Output;
 
-/// Look at policy plugins
+/// Look at policy plugins, write, test, measure, pin and remove them
 #[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
-    List(List),
-}
+    List(list::List),
+    Inspect(inspect::Inspect),
+    Check(check::Check),
+    Test(test::Test),
+    Bench(bench::Bench),
+    Simulate(simulate::Simulate),
+    New(new::New),
 
-/// List the plugins that this directory could use, and what it uses them for
-#[derive(Debug, Args)]
-#[command(alias = "ls")]
-pub(crate) struct List {}
+    Encode(encode::Encode),
+    Add(add::Add),
+    Remove(remove::Remove),
+}
 
 impl Plugin {
     pub(crate) fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
-        let Self::List(_) = self;
-        let plugins = engine.plugins();
-        if output.json {
-            let plugins: Value = plugins.iter().map(document::plugin).collect();
-            return output.print_json(&json!({ "version": 1, "plugins": plugins }));
-        }
-        let mut table = Table::new(
-            &["NAME", "VERSION", "POLICIES", "USED HERE FOR", "SIZE", "SHA-256", "SOURCE"],
-            6,
-        );
-        for plugin in &plugins {
-            table.row(row(plugin));
-        }
-        output.print(&table.render(|_, cell| cell.to_owned()))
-    }
-}
+        match self {
+            Self::List(list) => list.run(engine, output),
+            Self::Inspect(inspect) => inspect.run(engine, output),
+            Self::Check(check) => check.run(engine, output),
+            Self::Test(test) => test.run(engine, output),
+            Self::Bench(bench) => bench.run(engine, output),
+            Self::Simulate(simulate) => simulate.run(engine, output),
+            Self::New(new) => new.run(engine, output),
 
-fn row(plugin: &PluginFacts) -> [String; 7] {
-    let source = plugin
-        .path
-        .as_ref()
-        .map_or_else(|| "bundled".to_owned(), |path| path.display().to_string());
-    let used = match plugin.used_for.as_slice() {
-        [] => "-".to_owned(),
-        used => used.join(", "),
-    };
-    match &plugin.found {
-        Ok(FoundPlugin { description, policies, size, sha256 }) => {
-            let policies: Vec<_> = policies.iter().map(|policy| policy.name()).collect();
-            [
-                plugin.name.clone(),
-                description.version.clone(),
-                policies.join(", "),
-                used,
-                size.to_string(),
-                sha256.chars().take(12).collect(),
-                source,
-            ]
-        }
-        Err(error) => {
-            let unknown = || "-".to_owned();
-            let name = plugin.name.clone();
-            [name, unknown(), unknown(), used, unknown(), unknown(), format!("{source}: {error}")]
+            Self::Encode(encode) => encode.run(engine, output),
+            Self::Add(add) => add.run(engine, output),
+            Self::Remove(remove) => remove.run(engine, output),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The JSON documents. docs/schema holds their schemas; tests validate against them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hythe_engine::{
-    Change, Event, Explanation, FoundPlugin, Listed, Liveness, Observed, PluginFacts, Reserved,
+    Change, Cost, Event, Explanation, FoundPlugin, Listed, Liveness, Observed, PluginFacts,
+    Reserved, TypicalCall,
 };
 use serde_json::{Value, json};
 
@@ -167,4 +169,52 @@ pub(crate) fn plugin(facts: &PluginFacts) -> Value {
         Err(error) => document["error"] = error.clone().into(),
     }
     document
+}
+
+/// A typical call of a policy.
+pub(crate) fn typical_call(call: &TypicalCall) -> Value {
+    let (answer, error) = match &call.answer {
+        Ok(answer) => (answer.clone(), Value::Null),
+        Err(error) => (Value::Null, error.failure.to_string().into()),
+    };
+    json!({
+        "function": call.function,
+        "answer": answer,
+        "error": error,
+        "fuel": call.usage.fuel,
+        "memory": call.usage.memory,
+        "time_microseconds": micros(call.time),
+    })
+}
+
+/// What the calls of a policy cost.
+pub(crate) fn cost(cost: &Cost) -> Value {
+    json!({
+        "plugin": cost.plugin,
+        "function": cost.function,
+        "calls": cost.calls,
+        "median_microseconds": micros(cost.median),
+        "p99_microseconds": micros(cost.p99),
+        "fuel": cost.most.fuel,
+        "memory": cost.most.memory,
+    })
+}
+
+/// The same for people.
+pub(crate) fn cost_line(cost: &Cost) -> String {
+    format!(
+        "{} {}: {} calls, median {:.0} µs, p99 {:.0} µs, at most {} fuel and {} KiB of memory",
+        cost.plugin,
+        cost.function,
+        cost.calls,
+        micros(cost.median),
+        micros(cost.p99),
+        cost.most.fuel,
+        cost.most.memory >> 10
+    )
+}
+
+/// A time in microseconds.
+pub(crate) fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }

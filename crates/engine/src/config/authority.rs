@@ -19,19 +19,13 @@ pub(super) fn check_user(file: &File) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Checks the layers of a project against the user's layers, both in ascending order, and against
-/// what the user's come to.
-pub(super) fn check_project(
-    project: &[&Layer],
-    user: &[&Layer],
-    settings: &Settings,
-) -> Result<(), ConfigError> {
+/// Checks the layers of a project, in ascending order, against what the user's come to.
+pub(super) fn check_project(project: &[&Layer], settings: &Settings) -> Result<(), ConfigError> {
     for layer in project {
         check_range(layer, settings)?;
         check_declarations(layer, settings)?;
     }
-    let layers: Vec<_> = user.iter().chain(project).copied().collect();
-    check_plugins(&layers)
+    Ok(())
 }
 
 fn check_range(layer: &Layer, user: &Settings) -> Result<(), ConfigError> {
@@ -90,7 +84,7 @@ fn check_pins(rule: &Layer, weaker: &[&Layer]) -> Result<(), ConfigError> {
 }
 
 /// Every plugin that one of `layers` names is bundled or declared in one of them.
-fn check_plugins(layers: &[&Layer]) -> Result<(), ConfigError> {
+pub(super) fn check_plugins(layers: &[&Layer]) -> Result<(), ConfigError> {
     let declared = layers.iter().flat_map(|layer| &layer.plugins);
     let declared = declared.filter(|(_, (_, plugin))| plugin.declaration.is_some());
     let known: Vec<&str> =

@@ -66,6 +66,7 @@ impl Settings {
         list.add("limits.module_size", &self.limits.module_size, |bytes| size(*bytes));
         list.add("limits.answer_size", &self.limits.answer_size, |bytes| size(*bytes));
         list.add("limits.stack", &self.limits.stack, |bytes| size(*bytes));
+        list.add("limits.compile_time", &self.limits.compile_time, duration);
         list.0
     }
 }
@@ -102,7 +103,7 @@ impl<'a> Entries<'a> {
     }
 }
 
-fn ports(range: PortRange) -> String {
+pub(super) fn ports(range: PortRange) -> String {
     if range.first() == range.last() {
         range.first().to_string()
     } else {
@@ -151,7 +152,7 @@ fn key(name: &str) -> String {
 }
 
 /// A basic string (<https://toml.io/en/v1.0.0#string>).
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

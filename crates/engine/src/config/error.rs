@@ -66,7 +66,7 @@ impl fmt::Display for Location {
 /// What is wrong, before it is known where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    message: String,
+    pub(super) message: String,
     hint: Option<String>,
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Layer {
     pub(super) module_size: Option<Set<u64>>,
     pub(super) answer_size: Option<Set<u64>>,
     pub(super) stack: Option<Set<u64>>,
+    pub(super) compile_time: Option<Set<Duration>>,
 }
 
 /// A whole file. Only the user's has rules.
@@ -66,6 +67,7 @@ impl File {
             layer.module_size = limits.take("module_size", value::size)?;
             layer.answer_size = limits.take("answer_size", value::size)?;
             layer.stack = limits.take("stack", value::stack)?;
+            layer.compile_time = limits.take("compile_time", value::duration)?;
             limits.finish()?;
         }
         let rules = table.take_tables("directory")?.into_iter();

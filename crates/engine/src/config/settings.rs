@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::choice::Choice;
 use super::digest::Digest;
 use super::file::Layer;
 use super::origin::{Origin, Set};
@@ -121,7 +122,7 @@ pub struct ServiceSettings {
     pub ttl: Option<Set<Duration>>,
 }
 
-/// What a plugin may use in one call. The user's word alone.
+/// What a plugin may use, in one call or before the first. The user's word alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Fuel, roughly one unit for each WebAssembly instruction. Built in: 10,000,000.
@@ -134,6 +135,8 @@ pub struct Limits {
     pub answer_size: Set<u64>,
     /// The stack in bytes. Built in: 256 KiB.
     pub stack: Set<u64>,
+    /// How long compiling a plugin may take. Built in: one minute.
+    pub compile_time: Set<Duration>,
 }
 
 /// What flags and environment variables say, each value with the [`Origin`] of the one that won.
@@ -148,12 +151,22 @@ pub struct Overrides {
     pub lock_timeout: Option<Set<Duration>>,
     /// `project`
     pub project: Option<Set<Label>>,
+    /// `strategy`: of several choices for the same policy the last one holds.
+    pub strategy: Vec<Set<Choice>>,
 }
 
 impl From<Overrides> for Layer {
     fn from(overrides: Overrides) -> Self {
-        let Overrides { range, on_conflict, lock_timeout, project } = overrides;
-        Self { project, range, on_conflict, lock_timeout, ..Self::default() }
+        let Overrides { range, on_conflict, lock_timeout, project, strategy } = overrides;
+        let mut layer = Self { project, range, on_conflict, lock_timeout, ..Self::default() };
+        for Set { value, origin } in strategy {
+            match value {
+                Choice::Key(value) => layer.key = Some(Set { value, origin }),
+                Choice::Selection(value) => layer.selection = Some(Set { value, origin }),
+                Choice::Cleanup(value) => layer.cleanup = Some(Set { value, origin }),
+            }
+        }
+        layer
     }
 }
 
@@ -190,6 +203,7 @@ impl Settings {
                 module_size: Set::built_in(4 << 20),
                 answer_size: Set::built_in(1 << 20),
                 stack: Set::built_in(256 << 10),
+                compile_time: Set::built_in(Duration::from_mins(1)),
             },
             project_directory: None,
         }
@@ -226,6 +240,7 @@ impl Settings {
         replace(&mut self.limits.module_size, layer.module_size.as_ref());
         replace(&mut self.limits.answer_size, layer.answer_size.as_ref());
         replace(&mut self.limits.stack, layer.stack.as_ref());
+        replace(&mut self.limits.compile_time, layer.compile_time.as_ref());
     }
 }
 

@@ -70,6 +70,11 @@ impl Source {
         }
     }
 
+    /// A file of which the text is known.
+    pub(super) fn of(path: &Path, role: Role, text: String) -> Self {
+        Self::new(Arc::new(ConfigFile { path: path.to_owned(), role }), text)
+    }
+
     fn new(file: Arc<ConfigFile>, text: String) -> Self {
         let marks = marks(&text);
         Self { file, text, marks }

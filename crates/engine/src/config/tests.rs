@@ -311,6 +311,7 @@ fn entries_read_back_as_the_configuration_they_show() {
             "limits.module_size = \"4MiB\"",
             "limits.answer_size = \"1MiB\"",
             "limits.stack = \"256KiB\"",
+            "limits.compile_time = \"1m\"",
         ]
     );
     let origins: Vec<_> = entries[1].origins.iter().map(|origin| world.shown(origin)).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{CleanupRequest, Engine, Error};
-use crate::config::{RuleSet, Settings};
+use crate::config::{Origin, RuleSet, Settings};
 use crate::event::Change;
 use crate::ledger::Ledger;
 use crate::observed::Observed;
@@ -24,7 +24,7 @@ pub(super) struct Review<'a> {
 /// Whose policies judge a reservation.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Jurisdiction {
-    /// The settings of this place, project files included.
+    /// The settings of this place, project files and flags included.
     Here,
     /// What the user's files say about its directory.
     User(RuleSet),
@@ -82,8 +82,8 @@ impl Engine<'_> {
     /// What cleanup releases, except the keys in `spared`.
     ///
     /// A reservation is judged by what the user's files say about its own directory; below the
-    /// directory of this place's project files, by what those files say. What the whole machine
-    /// shares is never a project's to judge, whoever reserved it first.
+    /// directory of this place's project files, by what those files say, or by what was asked for.
+    /// What the whole machine shares is never a project's to judge, whoever reserved it first.
     pub(super) fn releases(
         &self,
         ledger: &Ledger,
@@ -140,10 +140,13 @@ impl Engine<'_> {
     }
 
     fn jurisdiction(&self, reservation: &Reservation) -> Jurisdiction {
-        match &self.settings().project_directory {
-            Some(project)
+        let settings = self.settings();
+        let asked = matches!(settings.strategy.cleanup.origin, Origin::Flag(_));
+        let here = settings.project_directory.as_deref();
+        match here.or_else(|| asked.then(|| self.place.root())) {
+            Some(here)
                 if reservation.scope != Scope::Service
-                    && reservation.directory.starts_with(project) =>
+                    && reservation.directory.starts_with(here) =>
             {
                 Jurisdiction::Here
             }

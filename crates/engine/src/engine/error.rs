@@ -1,16 +1,18 @@
 //! Why an operation failed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config::{ConfigError, Origin};
+use super::strategy::COMMAND_LINE;
+use crate::config::{ConfigError, EditError, Origin};
+use crate::conformance::cases::CasesError;
 use crate::ledger::{LedgerError, LedgerProblem};
 use crate::lock::LockError;
 use crate::placement::Refusal;
 use crate::policy::{Failure, PolicyError};
 use crate::port::PortRange;
 use crate::reservation::Service;
-use crate::wasm::{OptionError, PluginError, Problem};
+use crate::wasm::{EncodeError, OptionError, PluginError, Problem};
 
 /// A failed operation. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +31,14 @@ pub enum Error {
         error: Box<OptionError>,
     },
     /// A plugin cannot be used.
-    #[error("{error} (selected by {})", .error.selected_by)]
+    #[error("{error}{}", selected(&.error.selected_by))]
     Plugin {
         /// Which plugin, and why.
         #[from]
         error: PluginError,
     },
     /// A policy gave no usable answer.
-    #[error("{error} (selected by {})", .error.selected_by)]
+    #[error("{error}{}", selected(&.error.selected_by))]
     Policy {
         /// Which policy, and why.
         #[from]
@@ -78,6 +80,38 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         error: io::Error,
+    },
+    /// A file cannot be used.
+    #[error("{}: {error}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A configuration file cannot be edited.
+    #[error("{}", edit(.path, .error))]
+    Edit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: Box<EditError>,
+    },
+    /// A file of cases cannot be used.
+    #[error("{}:{error}", .path.display())]
+    Cases {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: CasesError,
+    },
+    /// A core module cannot be made a component.
+    #[error("{}: {error}", .path.display())]
+    Encode {
+        /// The module.
+        path: PathBuf,
+        /// Why.
+        error: EncodeError,
     },
     /// What was asked for is not there.
     #[error("{what}")]
@@ -135,9 +169,16 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Usage(_) | Self::Owner(_) | Self::Place { .. } => ErrorKind::Usage,
-            Self::Config(_) | Self::Option { .. } => ErrorKind::Configuration,
-            Self::Plugin { .. } | Self::Policy { .. } => ErrorKind::Policy,
+            Self::Usage(_) | Self::Owner(_) | Self::Place { .. } | Self::File { .. } => {
+                ErrorKind::Usage
+            }
+            Self::Edit { error, .. } => match **error {
+                EditError::Invalid { .. } => ErrorKind::Configuration,
+                EditError::Name(_) => ErrorKind::Usage,
+                EditError::NotDeclared(_) | EditError::NotListed { .. } => ErrorKind::NotFound,
+            },
+            Self::Config(_) | Self::Option { .. } | Self::Cases { .. } => ErrorKind::Configuration,
+            Self::Plugin { .. } | Self::Policy { .. } | Self::Encode { .. } => ErrorKind::Policy,
             Self::NoFreePort { .. } => ErrorKind::NoFreePort,
             Self::Lock(_) => ErrorKind::LockTimeout,
             Self::Ledger(LedgerError { problem: LedgerProblem::Busy, .. }) => {
@@ -157,7 +198,17 @@ impl Error {
             Self::Option { error, .. } => error.hint.clone(),
             Self::Plugin { error } => plugin_hint(error),
             Self::Policy { error } => policy_hint(error),
-            Self::Place { .. } | Self::Usage(_) => None,
+            Self::Encode { error, .. } => encode_hint(error),
+            Self::Edit { error, .. } => match **error {
+                EditError::Name(_) => Some("--name NAME".to_owned()),
+                EditError::NotDeclared(_) => Some("hythe plugin list".to_owned()),
+                _ => None,
+            },
+            Self::File { error, .. } => match error.kind() {
+                io::ErrorKind::AlreadyExists => Some("choose another name".to_owned()),
+                _ => None,
+            },
+            Self::Place { .. } | Self::Usage(_) | Self::Cases { .. } => None,
             Self::Owner(_) => Some("name a running process with `--pid`".to_owned()),
             Self::NoFreePort { refused, unprobed, .. } => {
                 Some(range_hint(refused, unprobed.as_deref()))
@@ -166,6 +217,21 @@ impl Error {
             Self::Ledger(error) => Some(ledger_hint(error)),
             Self::State { .. } => Some(STATE_HINT.to_owned()),
             Self::NotFound { hint, .. } | Self::Refused { hint, .. } => hint.clone(),
+        }
+    }
+}
+
+/// What made an operation use a plugin, where that is not the command itself.
+fn selected(by: &str) -> String {
+    if by == COMMAND_LINE { String::new() } else { format!(" (selected by {by})") }
+}
+
+fn edit(path: &Path, error: &EditError) -> String {
+    match error {
+        EditError::Invalid { .. } => format!("{}:{error}", path.display()),
+        EditError::Name(_) => error.to_string(),
+        EditError::NotDeclared(_) | EditError::NotListed { .. } => {
+            format!("{}: {error}", path.display())
         }
     }
 }
@@ -217,33 +283,67 @@ fn ledger_hint(error: &LedgerError) -> String {
 
 fn plugin_hint(error: &PluginError) -> Option<String> {
     let hint = match &error.problem {
-        Problem::Import(import) if import.starts_with("wasi:") => {
-            "build it for wasm32-unknown-unknown instead of a wasi target, and make a component of \
-             it with `wasm-tools component new`"
+        Problem::Import(import) if import.starts_with("wasi:") => WITHOUT_WASI,
+        Problem::Import(_) => WITHOUT_IMPORTS,
+        Problem::CoreModule => "hythe plugin encode MODULE.wasm -o PLUGIN.wasm",
+        Problem::Digest { path, .. } => {
+            return Some(format!(
+                "if the change is meant, pin it anew, with `--project` where hythe.toml declares \
+                 it: hythe plugin add {}",
+                path.display()
+            ));
         }
-        Problem::Import(_) => "a policy gets all it may know as arguments; remove the import",
-        Problem::CoreModule => "wasm-tools component new MODULE.wasm -o COMPONENT.wasm",
-        Problem::Digest { .. } => "if the change is meant, pin the new digest",
-        Problem::Version { found, expected } => {
-            return Some(if found.as_str() > *expected {
-                "upgrade hythe".to_owned()
-            } else {
-                format!("rebuild the plugin for `{expected}`")
-            });
+        Problem::Version { newer: true, .. } => "upgrade hythe",
+        Problem::Version { expected, .. } => {
+            return Some(format!("rebuild the plugin for `{expected}`"));
         }
         Problem::TooLarge { .. } => "limits.module_size in your config.toml",
+        Problem::TooSlow(_) => "limits.compile_time in your config.toml",
+        Problem::MissingExport(export) if export.contains("/info@") => {
+            "every plugin says what it is; `hythe plugin new` begins with one that does"
+        }
         Problem::MissingExport(_) => "hythe plugin list",
+        Problem::Unreadable { .. } if error.selected_by == COMMAND_LINE => {
+            "no plugin here has this name, and paths start from this directory: hythe plugin list"
+        }
         Problem::Unreadable { .. } => "relative paths start from the file that says them",
         _ => return None,
     };
     Some(hint.to_owned())
 }
 
+fn encode_hint(error: &EncodeError) -> Option<String> {
+    let hint = match error {
+        EncodeError::Component => "hythe plugin check FILE",
+        EncodeError::Import(import) if import.starts_with("wasi") => WITHOUT_WASI,
+        EncodeError::Import(_) => WITHOUT_IMPORTS,
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+const WITHOUT_WASI: &str = "build it for wasm32-unknown-unknown instead of a wasi target, and \
+    make a component of it with `hythe plugin encode`";
+const WITHOUT_IMPORTS: &str = "a policy gets all it may know as arguments; remove the import";
+
 fn policy_hint(error: &PolicyError) -> Option<String> {
-    match &error.failure {
-        Failure::Fuel(_) => Some("limits.fuel in your config.toml".to_owned()),
-        Failure::Memory(_) => Some("limits.memory in your config.toml".to_owned()),
-        Failure::AnswerSize(_) => Some("limits.answer_size in your config.toml".to_owned()),
-        _ => None,
-    }
+    let hint = match &error.failure {
+        Failure::Fuel(_) => "limits.fuel in your config.toml",
+        Failure::Memory(_) => "limits.memory in your config.toml",
+        Failure::AnswerSize(_) => "limits.answer_size in your config.toml",
+        // It has said itself what is to be done, if anything is.
+        Failure::Refused(_) => return None,
+        Failure::Stack | Failure::Trap(..) | Failure::Answer(_) | Failure::Mistyped(_) => {
+            let policy = match error.function.split('.').next() {
+                Some("key-derivation") => "key",
+                Some("port-selection") => "selection",
+                _ => "cleanup",
+            };
+            return Some(format!(
+                "`hythe plugin test` shows its author when; to do without it once: \
+                 --strategy {policy}=path-sticky"
+            ));
+        }
+    };
+    Some(hint.to_owned())
 }

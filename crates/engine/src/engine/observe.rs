@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::Engine;
-use crate::observed::{Holder, Holders, Listening, Liveness, Observed, Presence, Probe};
+use crate::observed::{Holder, Holders, Listening, Liveness, Observed, Presence, Probe, Process};
+use crate::place::Place;
+use crate::policy::{KeyDerivation, KeyRequest};
 use crate::port::{Port, PortSet};
-use crate::reservation::Reservation;
+use crate::reservation::{Label, Realm, Reservation};
 
 /// What stands behind a reserved port.
 #[derive(Debug, Clone)]
@@ -53,7 +55,8 @@ impl Engine<'_> {
         };
         match holder {
             Some(holder) => {
-                let listening = reservation.judge(&holder, self.owner_liveness(reservation));
+                let owner = self.owner_liveness(reservation);
+                let listening = self.judge(reservation, &holder, owner);
                 Standing { listening, holder: Some(holder) }
             }
             // Bound, but not listening: somebody prepares to serve, or keeps the port for a moment.
@@ -88,11 +91,59 @@ impl Engine<'_> {
             let listening = match (&holders, &holder) {
                 (None, _) => Listening::Unknown,
                 (Some(_), None) => Listening::None,
-                (Some(_), Some(holder)) => reservation.judge(holder, owner),
+                (Some(_), Some(holder)) => self.judge(&reservation, holder, owner),
             };
             (Observed { reservation, directory, owner, listening }, holder)
         });
         observed.collect()
+    }
+
+    /// Whose listener `holder` is. A key policy may give the directories of several checkouts one
+    /// key: then a process in any of them is the reservation's own.
+    fn judge(
+        &self,
+        reservation: &Reservation,
+        holder: &Holder,
+        owner: Option<Liveness>,
+    ) -> Listening {
+        let judged = reservation.judge(holder, owner);
+        // The bundled policy's keys of a directory belong to that directory alone.
+        let alone = reservation.strategy.key.starts_with("path-sticky ");
+        if judged != Listening::Foreign || alone {
+            return judged;
+        }
+        let places = holder.processes.iter().filter_map(Process::workplace);
+        let shared: Result<Vec<_>, _> =
+            places.map(|place| self.has_key(place, reservation)).collect();
+        match shared {
+            Ok(shared) if shared.contains(&true) => Listening::Mine,
+            Ok(_) => Listening::Foreign,
+            Err(Unproven) => Listening::Unknown,
+        }
+    }
+
+    /// Whether a request from another place would get this reservation. Fails where the policy that
+    /// derived the key is not the one in force here, or gives no answer.
+    fn has_key(&self, place: &Place, reservation: &Reservation) -> Result<bool, Unproven> {
+        if let Realm::Project(directory) = &reservation.key.realm
+            && !place.directory.starts_with(directory)
+        {
+            return Ok(false);
+        }
+        let policy = self.key_policy().map_err(|_| Unproven)?;
+        if policy.plugin().label() != reservation.strategy.key {
+            return Err(Unproven);
+        }
+        let name = place.checkout.as_ref().and_then(|checkout| checkout.name.as_deref());
+        // Its own files may call its project otherwise than by its name, most likely as here.
+        for project in [name.and_then(Label::nearest), self.project()] {
+            let (scope, service) = (reservation.scope, &reservation.service);
+            let request = KeyRequest { scope, service, place, project: project.as_ref() };
+            if policy.derive(&request).map_err(|_| Unproven)? == reservation.key.text {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// One reservation whose port is held as `standing` says.
@@ -159,6 +210,9 @@ pub(super) enum Verdict {
     /// It could not be tried, for this reason, and nothing else could be found out.
     Unknown(String),
 }
+
+/// It cannot be told.
+struct Unproven;
 
 /// Where to look first for the process that listens on a reserved port.
 fn hints(reservation: &Reservation) -> impl Iterator<Item = u32> + '_ {

@@ -12,7 +12,8 @@ use crate::bundled;
 use crate::config::{Authority, Declaration, Limits, Origin, Settings};
 use crate::reservation::Realm;
 use crate::wasm::{
-    self, Interface, NotAPolicy, Plugin, PluginError, PluginHost, Policy, Problem, Source,
+    self, Interface, NotAPolicy, OptionError, Plugin, PluginError, PluginHost, Policy, Problem,
+    Source, Survey,
 };
 
 /// Loads plugins by the names that the configuration gives them, each at most once.
@@ -32,6 +33,7 @@ impl Strategies {
             module_size: limits.module_size.value,
             answer_size: limits.answer_size.value,
             stack: limits.stack.value,
+            compile_time: limits.compile_time.value,
         };
         let host = PluginHost::new(limits, cache.map(Path::to_owned))?;
         Ok(Self { host, loaded: RefCell::default() })
@@ -67,6 +69,37 @@ impl Strategies {
         Ok(plugin)
     }
 
+    /// The plugin in a file that need not be declared, called `name` in messages.
+    pub(super) fn file(&self, name: &str, path: &Path) -> Result<Rc<Plugin>, Error> {
+        let source = Source::File { path, sha256: None };
+        Ok(Rc::new(self.host.load(name, COMMAND_LINE.to_owned(), source)?))
+    }
+
+    /// What the bytes of the plugin `name` show, or those of a `file` that need not be declared.
+    pub(super) fn survey(
+        &self,
+        settings: &Settings,
+        name: &str,
+        file: Option<&Path>,
+    ) -> Result<Survey, Error> {
+        let declared = declaration(settings, name).map(|declaration| declaration.path.as_path());
+        let source = match file.or(declared) {
+            Some(path) => Some(Source::File { path, sha256: None }),
+            None => bundled::source(name),
+        };
+        let selected_by = match file {
+            Some(_) => COMMAND_LINE.to_owned(),
+            None => declared_by(settings, name).to_string(),
+        };
+        Ok(match source {
+            Some(source) => self.host.survey(name, selected_by, source)?,
+            None => {
+                let name = name.to_owned();
+                Err(PluginError { name, selected_by, problem: Problem::Unknown })?
+            }
+        })
+    }
+
     /// The plugin `name` with its options, ready to decide about `interface`.
     pub(super) fn policy(
         &self,
@@ -96,6 +129,14 @@ impl Strategies {
     }
 }
 
+/// What selects a plugin that nothing but a command names.
+pub(super) const COMMAND_LINE: &str = "the command line";
+
+/// Where the plugin `name` is declared.
+pub(super) fn declared_by(settings: &Settings, name: &str) -> Origin {
+    declaration(settings, name).map_or(Origin::BuiltIn, |declaration| declaration.origin.clone())
+}
+
 pub(super) fn declaration<'a>(settings: &'a Settings, name: &str) -> Option<&'a Declaration> {
     settings.plugins.get(name).and_then(|plugin| plugin.declaration.as_ref())
 }
@@ -121,7 +162,7 @@ pub(super) fn realm(settings: &Settings, name: &str) -> Realm {
         .map_or(Realm::User, Realm::from)
 }
 
-fn options(settings: &Settings, name: &str) -> BTreeMap<String, Value> {
+pub(super) fn options(settings: &Settings, name: &str) -> BTreeMap<String, Value> {
     settings.plugins.get(name).map_or_else(BTreeMap::new, |plugin| {
         let value = |(option, value): (&String, &crate::config::Set<Value>)| {
             (option.clone(), value.value.clone())
@@ -130,23 +171,20 @@ fn options(settings: &Settings, name: &str) -> BTreeMap<String, Value> {
     })
 }
 
-/// Says where a wrong option was set.
-fn refine(settings: &Settings, name: &str, error: NotAPolicy) -> Error {
+/// Says where the configuration sets a wrong option.
+pub(super) fn refine(settings: &Settings, name: &str, error: NotAPolicy) -> Error {
+    let set = |option: &str| {
+        let plugin = settings.plugins.get(name);
+        let set = plugin.and_then(|plugin| plugin.options.get(option));
+        set.map_or_else(|| declared_by(settings, name), |option| option.origin.clone())
+    };
     match error {
         NotAPolicy::Plugin(error) => error.into(),
-        NotAPolicy::Option(error) => {
-            let plugin = settings.plugins.get(name);
-            let origin = plugin
-                .and_then(|plugin| plugin.options.get(&error.option))
-                .map(|option| &option.origin)
-                .or_else(|| declaration(settings, name).map(|declaration| &declaration.origin))
-                .cloned()
-                .unwrap_or(Origin::BuiltIn);
-            Error::Option {
-                plugin: name.to_owned(),
-                origin: Box::new(origin),
-                error: Box::new(error),
-            }
-        }
+        NotAPolicy::Option(error) => wrong_option(name, set(&error.option), error),
     }
+}
+
+/// An option that the plugin `name` does not take, set at `origin`.
+pub(super) fn wrong_option(name: &str, origin: Origin, error: OptionError) -> Error {
+    Error::Option { plugin: name.to_owned(), origin: Box::new(origin), error: Box::new(error) }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A plugin that cannot be loaded, and which one it is.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,8 @@ pub enum Problem {
     /// Its bytes are not those that the configuration pins.
     #[error("its digest is {found}, but the configuration pins {pinned}")]
     Digest {
+        /// The file.
+        path: PathBuf,
         /// The SHA-256 of the file, in hexadecimal.
         found: String,
         /// The SHA-256 that the configuration pins.
@@ -58,13 +61,27 @@ pub enum Problem {
         found: String,
         /// What this host speaks.
         expected: &'static str,
+        /// Whether the plugin's version is the newer one.
+        newer: bool,
     },
     /// It does not export the interface it is selected for.
     #[error("it does not export `{0}`")]
     MissingExport(&'static str),
-    /// Compiling it takes too long, or too much.
-    #[error("it cannot be compiled within the limits: {0}")]
+    /// One of its functions has other types than the contract: which, and how they differ.
+    #[error("it does not have the types of the contract: {0}")]
+    Types(String),
+    /// It exports no policy at all.
+    #[error("it exports no policy")]
+    NoPolicy,
+    /// It answers the same question differently.
+    #[error("two calls of its function `{0}` with the same arguments got different answers")]
+    Impure(&'static str),
+    /// Compiling it would take too much.
+    #[error("it is too complex to be compiled: {0}")]
     TooComplex(String),
+    /// The compiler was not done with it in time.
+    #[error("it was not compiled within {}", humantime::format_duration(*.0))]
+    TooSlow(Duration),
     /// It could not say what it is.
     #[error("it could not be asked what it is: {0}")]
     Description(String),

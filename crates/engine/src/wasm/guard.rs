@@ -13,6 +13,15 @@ pub(super) struct Guard {
     denied: bool,
 }
 
+/// What a call used of what it may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Fuel: about one unit for each WebAssembly instruction.
+    pub fuel: u64,
+    /// Linear memory, in bytes.
+    pub memory: u64,
+}
+
 /// No policy needs more function pointers than this; a table entry costs the host 8 bytes.
 const MAX_TABLE: usize = 16 * 1024;
 
@@ -48,12 +57,12 @@ impl ResourceLimiter for Guard {
     }
 }
 
-/// Runs `call` in a fresh instance of `component`.
+/// Runs `call` in a fresh instance of `component`; what came of it, and what it used.
 pub(super) fn call<R>(
     component: &InstancePre<Guard>,
     limits: Limits,
     call: impl FnOnce(&InstancePre<Guard>, &mut Store<Guard>, &Instance) -> Result<R>,
-) -> Result<R, Failure> {
+) -> (Result<R, Failure>, Usage) {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let guard = Guard { memory_left: size(limits.memory), denied: false };
     let mut store = Store::new(component.engine(), guard);
@@ -63,7 +72,11 @@ pub(super) fn call<R>(
         .set_fuel(limits.fuel)
         .and_then(|()| component.instantiate(&mut store))
         .and_then(|instance| call(component, &mut store, &instance));
-    outcome.map_err(|error| failure(&error, limits, store.data().denied))
+    let usage = Usage {
+        fuel: limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel),
+        memory: limits.memory.saturating_sub(store.data().memory_left as u64),
+    };
+    (outcome.map_err(|error| failure(&error, limits, store.data().denied)), usage)
 }
 
 fn failure(error: &wasmtime::Error, limits: Limits, memory_denied: bool) -> Failure {
@@ -81,6 +94,10 @@ fn failure(error: &wasmtime::Error, limits: Limits, memory_denied: bool) -> Fail
     // The type of this error is private to wasmtime.
     if reason.contains("fuel allocated for hostcalls has been exhausted") {
         return Failure::AnswerSize(limits.answer_size);
+    }
+    // Texts are checked when they are lifted out of the sandbox, by the standard library's words.
+    if reason.starts_with("invalid utf-8") || reason.starts_with("incomplete utf-8") {
+        return Failure::Answer(format!("it contains a text that is not UTF-8: {reason}"));
     }
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(Vec::new(), |backtrace| {
         backtrace.frames().iter().take(8).filter_map(frame).collect()

@@ -34,6 +34,9 @@ pub(super) mod interface {
     pub(in super::super) const ALL: [&str; 4] = [INFO, KEY_DERIVATION, PORT_SELECTION, CLEANUP];
 }
 
+/// The contract itself.
+pub(super) const CONTRACT: &str = include_str!("../../../../wit/policy.wit");
+
 /// The most port ranges that a selection may answer with.
 const MAX_RANGES: usize = 4096;
 /// The most bytes of a release reason or of a policy's own error; longer texts are cut.
@@ -54,6 +57,29 @@ pub(super) struct Mistyped(pub(super) String);
 
 fn typed<T>(guest: Result<T>) -> Result<T> {
     guest.map_err(|error| wasmtime::Error::new(Mistyped(cut(format!("{error:#}")))))
+}
+
+/// Fails when a function that the component exports does not have the types of the contract. Calls
+/// none of them.
+pub(super) fn check<T: 'static>(
+    component: &InstancePre<T>,
+    store: &mut Store<T>,
+    instance: &Instance,
+) -> Result<()> {
+    macro_rules! check {
+        ($name:expr, $interface:ident) => {
+            if component.component().get_export_index(None, $name).is_some() {
+                let loaded = $interface::GuestIndices::new(component)
+                    .and_then(|indices| indices.load(&mut *store, instance));
+                typed(loaded.map(drop).map_err(|error| error.context($name)))?;
+            }
+        };
+    }
+    check!(interface::INFO, info);
+    check!(interface::KEY_DERIVATION, key_derivation);
+    check!(interface::PORT_SELECTION, port_selection);
+    check!(interface::CLEANUP, cleanup);
+    Ok(())
 }
 
 /// What a plugin says of itself.

@@ -6,14 +6,14 @@ use super::super::{
     Engine, Error, Notice, Outcome, PolicyCall, ReserveRequest, Reserved, strategy,
 };
 use super::want::Want;
-use crate::config::{Authority, Set};
+use crate::config::Authority;
 use crate::event::Change;
 use crate::ledger::{Ledger, Occupancy};
 use crate::observed::Listening;
 use crate::placement::{Candidates, Filter, Refusal, Skipped, Wish};
 use crate::plan::Cause;
 use crate::policy::{PortSelection, SelectionRequest};
-use crate::port::{Port, PortRange, PortSet};
+use crate::port::{Port, PortSet};
 use crate::reservation::{Provenance, Reservation};
 use crate::time::Timestamp;
 
@@ -49,9 +49,6 @@ impl<'e, 'a> Placing<'e, 'a> {
         for port in given_back {
             reserved.remove(*port);
         }
-        let set = |ranges: &[Set<PortRange>]| -> PortSet {
-            ranges.iter().flat_map(|range| range.value.ports()).collect()
-        };
         Ok(Self {
             engine,
             ledger,
@@ -59,15 +56,7 @@ impl<'e, 'a> Placing<'e, 'a> {
             now,
             reserved: reserved.iter().collect(),
             latest: occupancy.latest,
-            filter: Filter {
-                range: ports.range.value,
-                excluded: set(&ports.exclude),
-                allowed: set(&ports.allow),
-                ephemeral: engine.system.ephemeral_range(),
-                first_unprivileged: engine.system.first_unprivileged(),
-                reserved,
-                frozen: occupancy.frozen.into_iter().collect(),
-            },
+            filter: engine.filter(reserved, occupancy.frozen.into_iter().collect()),
             tables: Tables::Unread,
             unprobed: None,
         })

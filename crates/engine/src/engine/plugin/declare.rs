@@ -1,0 +1,168 @@
+//! `plugin add`, `plugin remove`: declarations in configuration files, written for people who read
+//! and edit them.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::super::replace::replace;
+use super::super::{Engine, Error, strategy};
+use super::Which;
+use crate::config::{Authority, BUNDLED, Config, ConfigFile, Draft, EditError, Edited, Role, edit};
+use crate::wasm::Interface;
+
+/// What to declare, and where.
+#[derive(Debug, Clone)]
+pub struct AddRequest {
+    /// The plugin's component. Relative paths start from the directory of the engine.
+    pub file: PathBuf,
+    /// What it is to be called; by default what it calls itself.
+    pub name: Option<String>,
+    /// The configuration file.
+    pub role: Role,
+    /// Whether it is to decide whatever it exports.
+    pub select: bool,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+/// What to take out of the configuration, and where.
+#[derive(Debug, Clone)]
+pub struct RemoveRequest {
+    /// The name in the configuration.
+    pub name: String,
+    /// The configuration file.
+    pub role: Role,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+/// A configuration file that was, or would be, changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// The plugin's name there.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What changed in it, as dotted keys. Empty when all was as it should be.
+    pub changes: Vec<String>,
+    /// Why the plugin does not take the options that it has there, if it does not.
+    pub options: Option<String>,
+}
+
+impl Engine<'_> {
+    /// Declares a plugin that can be used, pinned by its digest, and selects it where that is asked
+    /// for. What is declared under its name already is pinned anew.
+    pub fn add_plugin(&self, request: &AddRequest) -> Result<Declared, Error> {
+        let file = self.place.directory.join(&request.file);
+        let file = fs::canonicalize(&file).map_err(|error| Error::File { path: file, error })?;
+        let plugin = self.usable(&Which::File(file.clone()))?;
+        let name = match &request.name {
+            Some(name) => name.clone(),
+            None => plugin.describe()?.name.clone(),
+        };
+        let target = self.config_file(request.role)?;
+        let path = path_in(&target, &file)?;
+        let digest = plugin.digest();
+        let exports = |interface| request.select && plugin.exports(interface);
+        let cleanup = self.cleanup_beside(&target);
+        let changes = self.edit_config(&target, request.dry_run, |text| {
+            let declared = edit::declare(text, &name, &path, &digest)?;
+            let selected = edit::select(
+                &declared.text,
+                &name,
+                exports(Interface::KeyDerivation),
+                exports(Interface::PortSelection),
+                exports(Interface::Cleanup).then_some(cleanup.as_slice()),
+            )?;
+            let changes = [declared.changes, selected.changes].concat();
+            Ok(Edited { text: selected.text, changes })
+        })?;
+        let given = strategy::options(self.settings(), &name);
+        let options = plugin.check(&given).err().map(|error| error.to_string());
+        Ok(Declared { name, file: target.path, changes, options })
+    }
+
+    /// The cleanup policies in force, as far as everybody has them who reads the file.
+    fn cleanup_beside(&self, target: &ConfigFile) -> Vec<String> {
+        let cleanup = &self.settings().strategy.cleanup;
+        let private = cleanup.origin.authority() == Authority::User;
+        if target.role == Role::Project && private {
+            return BUNDLED.iter().map(|name| (*name).to_owned()).collect();
+        }
+        cleanup.value.clone()
+    }
+
+    /// Takes a plugin out of a configuration file, and whatever selects it there.
+    pub fn remove_plugin(&self, request: &RemoveRequest) -> Result<Declared, Error> {
+        let target = self.config_file(request.role)?;
+        let changes = self
+            .edit_config(&target, request.dry_run, |text| edit::undeclare(text, &request.name))?;
+        let name = request.name.clone();
+        Ok(Declared { name, file: target.path, changes, options: None })
+    }
+
+    fn config_file(&self, role: Role) -> Result<ConfigFile, Error> {
+        let mut files = self.config.files().iter().map(|candidate| &candidate.file);
+        let file = files.find(|file| file.role == role).ok_or_else(|| Error::NotFound {
+            what: "there is no place for your configuration: HOME is not set".to_owned(),
+            hint: Some("name a file with `--config FILE`".to_owned()),
+        })?;
+        Ok(ConfigFile::clone(file))
+    }
+
+    /// Edits a configuration file while no other process does, and writes it whole or not at all.
+    /// A result that would be no valid configuration of this place is not written.
+    fn edit_config(
+        &self,
+        file: &ConfigFile,
+        dry_run: bool,
+        change: impl FnOnce(&str) -> Result<Edited, EditError>,
+    ) -> Result<Vec<String>, Error> {
+        let failed = |error| Error::File { path: file.path.clone(), error };
+        let edit = || {
+            let text = match fs::read_to_string(&file.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+                text => text.map_err(failed)?,
+            };
+            let edited = change(&text)
+                .map_err(|error| Error::Edit { path: file.path.clone(), error: Box::new(error) })?;
+            if !edited.changes.is_empty() {
+                let draft = Draft { path: file.path.clone(), text: edited.text };
+                Config::check_draft(&self.home.config, &self.place, &draft)?;
+                if !dry_run {
+                    // The first configuration of all: XDG wants its directory private.
+                    let mut directory = DirBuilder::new();
+                    directory.recursive(true).mode(0o700);
+                    directory.create(file.directory()).map_err(failed)?;
+                    replace(&draft.path, draft.text.as_bytes()).map_err(failed)?;
+                }
+            }
+            Ok(edited.changes)
+        };
+        if dry_run { edit() } else { self.holding("config.lock", edit) }
+    }
+}
+
+/// The plugin's path as the configuration file is to say it: a project's is the same on every
+/// machine.
+fn path_in(target: &ConfigFile, plugin: &Path) -> Result<String, Error> {
+    let directory = target.directory();
+    let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let path = match (plugin.strip_prefix(&directory), target.role) {
+        (Ok(inside), _) => inside,
+        (Err(_), Role::User) => plugin,
+        (Err(_), Role::Project | Role::Local) => {
+            let (plugin, directory) = (plugin.display(), directory.display());
+            return Err(Error::Refused {
+                what: format!("{plugin} lies outside the project {directory}"),
+                hint: Some(format!("cp {plugin} {directory}/")),
+            });
+        }
+    };
+    let text = path.to_str().ok_or_else(|| {
+        Error::Usage(format!("the path {} is not UTF-8, as TOML has to be", path.display()))
+    })?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,37 @@
+//! Files that are written whole or not at all.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Writes `bytes` to the file `path`, or to what it is a link to, and keeps its permissions. A new
+/// file gets the mode 0644. Fails when something else than a file is
+/// there, or when the file is read-only for everybody.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = &match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        path => path?,
+    };
+    let permissions = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Permissions::from_mode(0o644),
+        metadata => {
+            let metadata = metadata?;
+            if !metadata.is_file() {
+                let message = "it is not a regular file";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            // Renaming would go over it all the same.
+            if metadata.permissions().readonly() {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
+            }
+            metadata.permissions()
+        }
+    };
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(permissions)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
