@@ -86,7 +86,10 @@ fn the_two_commands_are_there_for_ci_to_run() {
         .collect();
     let expected = [
         ("install", "cargo install --path crates/cli --locked && hythe reserve\n"),
-        ("test", "cargo test --workspace --release --locked\n"),
+        (
+            "test",
+            "rustup target add wasm32-unknown-unknown && cargo test --workspace --release --locked\n",
+        ),
     ];
     assert_eq!(promised, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
 }

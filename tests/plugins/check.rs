@@ -62,7 +62,7 @@ fn the_first_thing_that_is_wrong_ends_it() {
         ("tells-nothing", complete("p").function("describe", "unreachable"), "types", "trapped"),
         ("schema", complete("p").schema(r##"{"$ref":"#"}"##), "description", "`$ref`"),
         ("traps", complete("p").function("derive", "unreachable"), "options", "derive"),
-        ("spins", complete("p").function("select", spin), "options", "port-selection.select"),
+        ("spins", complete("p").function("select", spin), "answer", "port-selection.select"),
         ("outside", Plugin::new("p").ranges(&[(1, 10)]), "options", "outside the allowed"),
     ] {
         let file = bring(&directory, name, plugin);

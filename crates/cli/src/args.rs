@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn what_is_called_most_is_read_as_the_whole_would_read_it() {
         let read = |command: clap::Command, line: &str| {
-            let matches =
-                command.try_get_matches_from(line.split(' ')).map_err(|error| error.kind());
-            matches.map(|matches| format!("{:?}", Cli::from_arg_matches(&matches).unwrap()))
+            let matches = command.try_get_matches_from(line.split(' '));
+            let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+            cli.map(|cli| format!("{cli:?}")).map_err(|error| error.kind())
         };
         for line in [
             "hythe reserve",
