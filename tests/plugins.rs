@@ -314,3 +314,65 @@ fn a_key_policy_is_told_where_the_request_comes_from() {
         assert_eq!(call(&explained(&harbour, &directory, "web"), "key")["answered"], told);
     }
 }
+
+/// What one file pins says nothing about what another does, though it is the same file.
+#[test]
+fn a_pin_holds_for_those_whose_file_says_it() {
+    let world = World::new();
+    let (project, other) = (world.dir("project"), world.dir("other"));
+    let file = project.join("p.wasm");
+    fs::write(&file, Plugin::new("p").release_all("p").build()).unwrap();
+    let digest = crate::component::sha256(&file);
+    let path = file.display();
+    fs::write(
+        project.join("hythe.toml"),
+        format!(
+            "[plugins.p]\npath = \"p.wasm\"\nsha256 = \"{digest}\"\n[strategy]\ncleanup = [\"p\"]\n"
+        ),
+    )
+    .unwrap();
+    world.reserve(&project, &[]);
+    world.reserve(&other, &[]);
+    world.config(&format!(
+        "[[directory]]\nmatch = \"{}\"\nstrategy.cleanup = [\"p\"]\n\
+         plugins.p = {{ path = \"{path}\", sha256 = \"{}\" }}\n",
+        other.display(),
+        "0".repeat(64),
+    ));
+    let stderr = world.run(&project, ["cleanup"]).fails(4);
+    assert!(stderr.contains("its digest is"), "{stderr}");
+    assert_eq!(
+        world.run(&other, ["list", "--json"]).json()["reservations"].as_array().unwrap().len(),
+        2
+    );
+}
+
+#[test]
+fn the_services_of_one_command_are_told_of_each_other() {
+    let harbour = Harbour::new();
+    let project = harbour.dir("project");
+    harbour.configure("");
+    let answer = harbour.run(&project, ["reserve", "a", "b", "--explain", "--json"]).json();
+    let told = |index: usize| {
+        let service = &answer["services"][index];
+        (call(&service["explanation"], "selection")["told"].clone(), service["port"].clone())
+    };
+    let (first, given) = told(0);
+    let (second, _) = told(1);
+    assert_eq!((&first["reserved"], &first["latest"]), (&json!(0), &Value::Null));
+    assert_eq!((&second["reserved"], &second["latest"]), (&json!(1), &given));
+}
+
+/// An empty range and a narrow policy are told apart.
+#[test]
+fn a_policy_that_leaves_nothing_is_to_blame_for_it() {
+    let harbour = Harbour::new();
+    let port = harbour.port(7);
+    install(&harbour, "one", Plugin::new("one").ranges(&[(port, port)]));
+    harbour.configure(&format!("[strategy]\nselection = \"one\"{}", declared("one")));
+    let project = harbour.dir("project");
+    harbour.reserve(&project, &["a"]);
+    let stderr = harbour.run(&project, ["reserve", "b"]).fails(5);
+    assert!(stderr.contains("policy `one 1.0.0`") && stderr.contains("proposes 1"), "{stderr}");
+    assert!(stderr.contains("hint: the policy leaves the other ports out"), "{stderr}");
+}

@@ -174,7 +174,7 @@ HYTHE_LAYOUT(hythe_answer, 12, items, 4);
 
 // ---- Memory ---------------------------------------------------------------------------
 
-// The compiler may call these two for copies and for zeroes.
+// The compiler may call these four for copies, zeroes and comparisons.
 void *memcpy(void *restrict to, const void *restrict from, size_t length) {
     for (size_t at = 0; at < length; at++) ((char *)to)[at] = ((const char *)from)[at];
     return to;
@@ -183,6 +183,23 @@ void *memcpy(void *restrict to, const void *restrict from, size_t length) {
 void *memset(void *to, int value, size_t length) {
     for (size_t at = 0; at < length; at++) ((char *)to)[at] = (char)value;
     return to;
+}
+
+// The two may overlap.
+void *memmove(void *to, const void *from, size_t length) {
+    if ((uintptr_t)to <= (uintptr_t)from) {
+        for (size_t at = 0; at < length; at++) ((char *)to)[at] = ((const char *)from)[at];
+    } else {
+        for (size_t at = length; at > 0; at--) ((char *)to)[at - 1] = ((const char *)from)[at - 1];
+    }
+    return to;
+}
+
+int memcmp(const void *one, const void *other, size_t length) {
+    const unsigned char *ones = one, *others = other;
+    for (size_t at = 0; at < length; at++)
+        if (ones[at] != others[at]) return ones[at] < others[at] ? -1 : 1;
+    return 0;
 }
 
 // Where the linker has put everything else.

@@ -66,7 +66,7 @@ fn what_cannot_say_what_it_is_is_not_used() {
     }
     for name in [long.as_str(), "a\u{1b}[2J"] {
         let plugin = Plugin::new(name).key("k").build();
-        victim.survives(&KEY, &plugin, &["longer than 255 bytes or contains control characters"]);
+        victim.survives(&KEY, &plugin, &["longer than 255 bytes, or contains control characters"]);
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use super::{CLEANUP, KEY, POLICIES, SELECTION, Victim, contents, evil};
-use crate::component::sha256;
+use crate::component::{Plugin, sha256};
 use crate::listener::eventually;
 use crate::support::{HYTHE, Run};
 
@@ -253,6 +253,83 @@ fn a_component_does_not_multiply_without_end() {
     let stderr = Run::of(&mut command).fails(4);
     assert!(stderr.contains("plugin `evil` cannot be used: "), "{stderr}");
     assert_eq!(contents(&victim.world.state()), victim.before);
+}
+
+/// Locals and blocks multiply as well: 35 KB would take gigabytes.
+#[test]
+fn what_could_cost_the_compiler_all_memory_is_refused() {
+    let victim = Victim::new();
+    let function = format!(
+        "(func (local {}) {})",
+        "i32 ".repeat(3000),
+        "(loop (br_if 0 (local.get 0)))".repeat(3000)
+    );
+    let said = "it is too complex to be compiled: its function ";
+    let numbers = "(3000 locals, 3000 blocks, 12001 instructions) could take the compiler ";
+    let plugin = evil().key("k").module(&function).build();
+    assert!(plugin.len() < 40_000);
+    victim.survives(&KEY, &plugin, &[said, numbers]);
+}
+
+#[test]
+fn a_schema_is_as_large_as_a_person_may_read() {
+    let victim = Victim::new();
+    let list = |count: usize, item: &dyn Fn(usize) -> String| {
+        (0..count).map(item).collect::<Vec<_>>().join(",")
+    };
+    let values = list(60_000, &|_| "1".to_owned());
+    let names = list(257, &|index| format!("\"{index}\":{{}}"));
+    for (schema, said) in [
+        (format!(r#"{{"properties":{{"a":{{"enum":[{values}]}}}}}}"#), "more than the 65536"),
+        (format!(r#"{{"properties":{{{names}}}}}"#), "257 properties, more than the 256"),
+        (format!(r#"{{"{}":1}}"#, "x".repeat(60_000)), "unknown field `xxx"),
+    ] {
+        let plugin = evil().key("k").schema(&schema).build();
+        victim.survives(&KEY, &plugin, &["the schema of its options cannot be used: ", said]);
+    }
+    // As many as fit, and none of them fits.
+    let values = list(30_000, &|_| "1".to_owned());
+    let schema = format!(r#"{{"properties":{{"a":{{"enum":[{values}]}}}}}}"#);
+    fs::write(victim.file(), evil().key("k").schema(&schema).build()).unwrap();
+    victim.select(&KEY, &format!("options = {{ a = \"{}\" }}\n", "x".repeat(10_000)));
+    let stderr = victim.run(&KEY).fails(3);
+    assert!(stderr.contains("is not one of 1, 1, 1, 1, 1, 1, 1, 1, and 29992 more"), "{stderr}");
+    assert!(stderr.len() < 4096, "{} bytes", stderr.len());
+}
+
+#[test]
+fn what_reorders_or_hides_text_is_not_shown() {
+    let victim = Victim::new();
+    for disguise in ["\u{202e}", "\u{2066}", "\u{200b}", "\u{feff}"] {
+        let plugin = Plugin::new(&format!("evil{disguise}")).key("k").build();
+        victim.survives(&KEY, &plugin, &["characters or others that hide or reorder text"]);
+    }
+}
+
+/// Anybody can write into a component what it was made by, and as much of it as fits.
+#[test]
+fn many_producers_are_inspected() {
+    let victim = Victim::new();
+    let mut producers = b"\x01\x08language".to_vec();
+    // A number as WebAssembly writes it, seven bits a byte: 100,000.
+    producers.extend([0xa0, 0x8d, 0x06]);
+    for index in 0_u32..100_000 {
+        producers.push(6);
+        producers.extend(format!("{index:06}").bytes());
+        producers.push(0);
+    }
+    let producers = producers.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "\\{byte:02x}").unwrap();
+        text
+    });
+    let plugin = evil().key("k").import(&format!("(@custom \"producers\" \"{producers}\")"));
+    fs::write(victim.file(), plugin.build()).unwrap();
+    let file = victim.file();
+    let shown =
+        victim.world.run(&victim.directory, ["plugin", "inspect", file.to_str().unwrap()]).ok();
+    assert!(shown.contains("language 000000") && shown.contains("language 000063"), "{shown}");
+    assert!(!shown.contains("language 000064"), "{shown}");
+    assert!(shown.len() < 8192, "{} bytes", shown.len());
 }
 
 /// No compiler is that fast.

@@ -81,6 +81,20 @@ fn the_first_thing_that_is_wrong_ends_it() {
 }
 
 #[test]
+fn a_long_answer_is_cut() {
+    let world = World::new();
+    let directory = world.dir("project");
+    let key = format!("begins-{}-ends", "k".repeat(300));
+    bring(&directory, "long", Plugin::new("long").key(&key));
+    let text = world.run(&directory, ["plugin", "check", "long.wasm"]).ok();
+    let answer = text.lines().find(|line| line.starts_with("ok  answer")).unwrap();
+    assert!(answer.contains("begins-k") && answer.contains("k-ends"), "{answer}");
+    assert!(answer.contains('…') && answer.chars().count() < 220, "{answer}");
+    let report = world.run(&directory, ["plugin", "check", "long.wasm", "--json"]).json();
+    assert!(report.to_string().contains(&key), "{report}");
+}
+
+#[test]
 fn what_is_no_plugin_at_all_is_refused() {
     let world = World::new();
     let directory = world.dir("project");

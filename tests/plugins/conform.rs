@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::{bring, complete, demanding, ends, error, pipe};
 use crate::component::Plugin;
-use crate::support::World;
+use crate::support::{HYTHE, Run, World};
 
 /// A report without what depends on the machine.
 fn timeless(mut report: Value) -> Value {
@@ -116,15 +117,86 @@ fn cases_are_taken_from_where_they_are_and_told_by_name_and_line() {
         assert!(stderr.lines().any(|it| it.starts_with(line)), "no {line} in {stderr}");
     }
 
-    // The cases beside the current directory, or those that are named, from there as well.
+    // The cases beside the plugin, else here; or those that are named, from here as well.
     let elsewhere = world.dir("elsewhere");
-    let failed = error(run(&elsewhere, &["-C", "../project", "fixed.wasm", "--json"]), 4);
-    assert_eq!(failed["details"]["cases"].as_array().unwrap().len(), 4);
-    let named = ["../project/fixed.wasm", "--cases", "../project/cases.toml", "--json"];
-    let failed = error(run(&elsewhere, &named), 4);
-    assert_eq!(failed["details"]["cases"].as_array().unwrap().len(), 4);
-    let failed = error(run(&elsewhere, &["../project/fixed.wasm", "--json"]), 4);
-    assert_eq!(failed["details"]["cases"], json!([]));
+    let count = |arguments: &[&str]| {
+        let failed = error(run(&elsewhere, &[arguments, &["--json"]].concat()), 4);
+        failed["details"]["cases"].as_array().unwrap().len()
+    };
+    assert_eq!(count(&["-C", "../project", "fixed.wasm"]), 4);
+    assert_eq!(count(&["../project/fixed.wasm"]), 4);
+    fs::write(elsewhere.join("one.toml"), cases.split_inclusive("\n\n").next().unwrap()).unwrap();
+    assert_eq!(count(&["../project/fixed.wasm", "--cases", "one.toml"]), 1);
+    fs::copy(elsewhere.join("one.toml"), elsewhere.join("cases.toml")).unwrap();
+    assert_eq!(count(&["../project/fixed.wasm"]), 4, "those beside it are its own");
+    fs::remove_file(project.join("cases.toml")).unwrap();
+    assert_eq!(count(&["../project/fixed.wasm"]), 1);
+    fs::remove_file(elsewhere.join("cases.toml")).unwrap();
+    assert_eq!(count(&["../project/fixed.wasm"]), 0);
+}
+
+#[test]
+fn that_there_are_no_cases_is_said() {
+    let world = World::new();
+    let directory = world.dir("project");
+    bring(&directory, "all", complete("all-in-one"));
+    let noted = |plugin: &str, flags: &[&str], code: i32| {
+        let arguments = [&["plugin", "test", plugin, "--runs", "0"], flags].concat();
+        world.run(&directory, arguments).exits(code).stderr()
+    };
+    let text = noted("all.wasm", &[], 4);
+    assert!(text.starts_with("no cases: cases.toml is neither beside the plugin nor here\n"));
+    assert_eq!(noted("ttl", &[], 0), "no cases: cases.toml is not here\n");
+    assert_eq!([noted("ttl", &["--json"], 0), noted("ttl", &["-q"], 0)], ["", ""]);
+    let case = "[[case]]\nname = \"c\"\nselect = {}\nexpect = { first = 20000 }\n";
+    fs::write(directory.join("cases.toml"), case).unwrap();
+    assert!(!noted("all.wasm", &[], 4).contains("no cases"));
+}
+
+#[test]
+fn a_hint_repeats_a_random_request_whatever_is_in_the_way() {
+    let world = World::new();
+    let directory = world.dir("my project's");
+    let schema = r#"{"properties":{"team":{"type":"string"}},"required":["team"]}"#;
+    let plugin = Plugin::new("fixed").schema(schema).ranges(&[(20_000, 20_001)]);
+    bring(&directory, "fixed", plugin);
+    fs::rename(directory.join("fixed.wasm"), directory.join("fixed $(1).wasm")).unwrap();
+    let arguments =
+        ["plugin", "test", "./fixed $(1).wasm", "--option", "team=blue; found by seed 9"];
+    let stderr = world.run(&directory, arguments).fails(4);
+    let hint = stderr.lines().find_map(|line| line.strip_prefix("hint: hythe ")).unwrap();
+    let expected = "plugin test './fixed $(1).wasm' --runs 1 --seed ";
+    assert!(hint.starts_with(expected), "{hint}");
+    assert!(hint.ends_with(" --option team='blue; found by seed 9'"), "{hint}");
+
+    // A shell reads the hint as what is meant.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("exec \"$0\" {hint} --json"), HYTHE]).current_dir(&directory);
+    shell.env_clear().envs(
+        world.command(&directory).get_envs().filter_map(|(name, value)| Some((name, value?))),
+    );
+    let again = error(Run::from(shell.output().unwrap()), 4);
+    assert_eq!(again["details"]["runs"], 1);
+    let found = checks(&again["details"], "failed");
+    assert!(found.iter().any(|(_, name, _)| *name == "requests at random"), "{found:?}");
+}
+
+#[test]
+fn what_fails_alike_is_told_once() {
+    let world = World::new();
+    let directory = world.dir("project");
+    bring(&directory, "traps", Plugin::new("traps").function("select", "unreachable"));
+    let stderr = world.run(&directory, ["plugin", "test", "traps.wasm", "--runs", "1"]).fails(4);
+    let failures = stderr.lines().filter(|line| line.starts_with("FAIL")).count();
+    let same = stderr.lines().filter(|line| *line == "      the same as above").count();
+    assert!(failures > 5, "{stderr}");
+    assert_eq!(same, failures - 1, "{stderr}");
+    assert_eq!(stderr.matches(", asked {").count(), 1, "{stderr}");
+    // For programs every failure has its own text.
+    let run = world.run(&directory, ["plugin", "test", "traps.wasm", "--runs", "1", "--json"]);
+    let failed = error(run, 4);
+    let found = checks(&failed["details"], "failed");
+    assert!(found.iter().all(|(.., text)| text.unwrap().contains("trapped")), "{found:?}");
 }
 
 #[test]
@@ -214,7 +286,8 @@ fn what_has_no_policy_or_cannot_be_used_does_not_pass() {
     assert!(stderr.contains("trapped"), "{stderr}");
     bring(&directory, "mute", complete("mute").without_info());
     world.run(&directory, ["plugin", "test", "mute.wasm"]).fails(4);
-    world.run(&directory, ["plugin", "test", "nobody"]).fails(4);
+    let stderr = world.run(&directory, ["plugin", "test", "nobody"]).fails(4);
+    assert!(!stderr.contains("no cases"), "{stderr}");
     for (flag, number) in
         [("--runs", "4294967295"), ("--runs", "x"), ("--seed", "-1"), ("--seed", "1e9")]
     {

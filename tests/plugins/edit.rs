@@ -168,7 +168,7 @@ fn a_project_does_not_replace_what_is_bundled() {
     for flag in ["--project", "--local"] {
         for arguments in [&["impostor.wasm", "--use"][..], &["mine.wasm", "--name", "ttl"]] {
             let arguments = [&["plugin", "add", flag], arguments].concat();
-            let stderr = world.run(&directory, arguments).fails(3);
+            let stderr = world.run(&directory, arguments).fails(8);
             assert!(stderr.contains("bundled"), "{stderr}");
             assert_eq!(files(&directory), before);
         }
@@ -378,8 +378,9 @@ fn only_what_the_file_declares_can_be_removed() {
     assert!(!text(&directory.join("hythe.toml")).contains("ours"));
     assert_eq!(text(&config), declared("mine"));
     // A name is one plugin's: a project declares none that its user has declared.
-    bring(&directory, "mine", complete("mine"));
-    let stderr = world.run(&directory, ["plugin", "add", "mine.wasm", "--project"]).fails(3);
+    bring(&directory, "mine", complete("mine").schema("{}"));
+    let add = ["plugin", "add", "mine.wasm", "--project", "--name", "mine"];
+    let stderr = world.run(&directory, add).fails(3);
     assert!(stderr.contains("already declared"), "{stderr}");
 }
 
@@ -391,4 +392,83 @@ fn a_plugin_that_needs_options_is_not_put_in_force_in_silence() {
     let run = world.run(&directory, ["plugin", "add", "demanding.wasm", "--use"]).exits(0);
     assert!(run.stderr().contains("`team`"), "nothing says that it needs `team`: {}", run.stderr());
     world.run(&directory, ["config", "check"]).fails(3);
+}
+
+/// What a file calls itself is its own word: it takes nobody's place by it.
+#[test]
+fn a_plugin_does_not_choose_whom_it_replaces() {
+    let world = World::new();
+    let directory = world.dir("project");
+    install(&world, "mine", complete("mine"));
+    world.config(&declared("mine"));
+    bring(&directory, "other", complete("mine"));
+    bring(&directory, "forged", complete("path-sticky"));
+    let before = files(&world.home());
+    let stderr = world.run(&directory, ["plugin", "add", "other.wasm"]).fails(8);
+    assert!(stderr.contains("`mine` is already") && stderr.contains("--name"), "{stderr}");
+    let stderr = world.run(&directory, ["plugin", "add", "forged.wasm"]).fails(8);
+    assert!(stderr.contains("bundled"), "{stderr}");
+    assert_eq!(files(&world.home()).len(), before.len());
+    world.run(&directory, ["plugin", "add", "other.wasm", "--name", "mine"]).ok();
+}
+
+#[test]
+fn a_project_whose_file_is_a_link_does_not_get_at_the_users() {
+    let world = World::new();
+    let directory = world.dir("clone");
+    let config = world.config("# mine\n");
+    symlink(&config, directory.join("hythe.toml")).unwrap();
+    bring(&directory, "evil", complete("evil"));
+    let stderr =
+        world.run(&directory, ["plugin", "add", "evil.wasm", "--project", "--use"]).fails(8);
+    assert!(stderr.contains("leads out of the project"), "{stderr}");
+    assert_eq!(text(&config), "# mine\n");
+}
+
+#[test]
+fn a_path_is_written_so_that_it_is_found_again() {
+    let world = World::new();
+    let directory = world.dir("project");
+    bring(&directory, "~odd", complete("odd"));
+    world.run(&directory, ["plugin", "add", "./~odd.wasm", "--project"]).ok();
+    assert!(text(&directory.join("hythe.toml")).contains("path = \"./~odd.wasm\""));
+    world.run(&directory, ["plugin", "check", "odd"]).ok();
+}
+
+/// Who has a plugin already can work in a project that has it as well.
+#[test]
+fn the_same_bytes_are_no_conflict_and_other_bytes_are() {
+    let world = World::new();
+    let directory = world.dir("project");
+    bring(&directory, "mine", complete("mine"));
+    world.run(&directory, ["plugin", "add", "mine.wasm", "--use"]).ok();
+    world.run(&directory, ["plugin", "add", "mine.wasm", "--project", "--use"]).ok();
+    let explanation = explained(&world, &directory, "web");
+    assert_eq!(call(&explanation, "key")["plugin"], "mine 1.0.0");
+    world.run(&directory, ["config", "check"]).ok();
+    bring(&directory, "mine", complete("mine").schema("{}"));
+    let stderr = world.run(&directory, ["plugin", "add", "mine.wasm", "--project"]).fails(3);
+    assert!(stderr.contains("nothing was changed"), "{stderr}");
+    assert!(stderr.contains("already declared"), "{stderr}");
+}
+
+/// The hint of a wrong digest is the command that mends it.
+#[test]
+fn the_hint_pins_the_plugin_where_it_is_pinned() {
+    let world = World::new();
+    let directory = world.dir("a project");
+    bring(&directory, "mine", complete("mine"));
+    let add = ["plugin", "add", "mine.wasm", "--project", "--use", "--name", "ours"];
+    world.run(&directory, add).ok();
+    bring(&directory, "mine", complete("mine").schema("{}"));
+    let stderr = world.run(&directory, ["reserve"]).fails(4);
+    let file = directory.join("mine.wasm");
+    let command = format!("hythe plugin add '{}' --name ours --project", file.display());
+    assert!(stderr.contains(&command), "{stderr}");
+    let mut shell = world.command(&directory);
+    let pasted = command.replace("hythe ", &format!("{} ", crate::support::HYTHE));
+    let mut sh = std::process::Command::new("sh");
+    sh.args(["-c", &pasted]).current_dir(&directory).env("HOME", world.home());
+    crate::support::Run::of(&mut sh).ok();
+    crate::support::Run::of(shell.arg("reserve")).ok();
 }

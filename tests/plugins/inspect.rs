@@ -48,6 +48,18 @@ fn a_file_is_shown_with_what_it_says_and_does() {
 }
 
 #[test]
+fn of_a_long_answer_people_see_the_beginning() {
+    let world = World::new();
+    let directory = world.dir("project");
+    let ranges: Vec<_> = (0..12).map(|range| (20_000 + 10 * range, 20_001 + 10 * range)).collect();
+    bring(&directory, "many", Plugin::new("many").ranges(&ranges));
+    let text = world.run(&directory, ["plugin", "inspect", "many.wasm"]).ok();
+    assert!(text.contains(r#""20070-20071",… 4 more]"#), "{text}");
+    let shown = world.run(&directory, ["plugin", "inspect", "many.wasm", "--json"]).json();
+    assert_eq!(shown["typical_calls"][0]["answer"].as_array().unwrap().len(), 12);
+}
+
+#[test]
 fn a_name_is_shown_with_where_it_is_declared_and_what_it_is_used_for() {
     let world = World::new();
     install(&world, "mine", complete("its-own-name"));

@@ -144,5 +144,5 @@ fn edit() {
         checked(&world, "plugin-edit", arguments);
     }
     failed(&world, &["add", "core.wasm"], 4);
-    failed(&world, &["add", "all.wasm", "--project", "--name", "ttl"], 3);
+    failed(&world, &["add", "all.wasm", "--project", "--name", "ttl"], 8);
 }

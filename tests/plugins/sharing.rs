@@ -57,3 +57,18 @@ fn what_another_policy_derived_proves_nothing() {
     assert_eq!(shown("key=path-sticky"), "unknown");
     assert_eq!(shown("key=one"), "mine");
 }
+
+/// What a project's files say about the policy must not turn its own server into a stranger.
+#[test]
+fn options_of_a_project_prove_nothing_about_others() {
+    let (world, [_first, second], port) = sharing("one");
+    let _server = Server::start(&second, "127.0.0.1", port);
+    let clone = world.repository("clone");
+    install(&world, "one", Plugin::new("one").key("of everybody").schema(ANY));
+    std::fs::write(clone.join("hythe.toml"), "[plugins.one.options]\nshared = false\n").unwrap();
+    assert_eq!(listening(&world, &clone, port), "unknown");
+    let cleanup = ["cleanup", "--older-than", "1ms", "--dry-run", "--json"];
+    assert_eq!(world.run(&clone, cleanup).json()["released"], serde_json::json!([]));
+}
+
+const ANY: &str = r#"{"additionalProperties": true}"#;

@@ -216,7 +216,13 @@ fn the_picture_shows_the_range_and_fits_80_columns() {
         assert!(text.lines().all(|line| !line.ends_with([',', ' '])), "{text}");
         assert!(!text.contains('\u{1b}'));
     }
-    assert!(run(&["--color", "always"]).contains('\u{1b}'));
+    let text = run(&[]);
+    assert!(!text.contains("reserved at the end"), "{text}");
+    assert!(text.starts_with("strategy      key path-sticky 1.0.0, selection path-sticky 1.0.0\n"));
+    world.config("[strategy]\ncleanup = [\"ttl\", \"pid-reap\"]\n");
+    let text = run(&["--color", "always"]);
+    assert!(text.contains(", selection path-sticky 1.0.0, cleanup ttl 1.0.0, pid-reap 1.0.0\n"));
+    assert!(text.contains("coloured:\u{1b}[0m reserved at the end"), "{text}");
 }
 
 #[test]

@@ -42,6 +42,23 @@ fn decisions(world: &World, directory: &Path, service: &str) -> [(Value, Value, 
 }
 
 #[test]
+fn an_explanation_tells_the_options_of_a_policy_that_has_some() {
+    let harbour = Harbour::new();
+    let schema = r#"{"properties":{"team":{"type":"string"}}}"#;
+    let port = harbour.port(3);
+    install(&harbour, "mine", Plugin::new("mine").schema(schema).ranges(&[(port, port + 1)]));
+    let options = "[plugins.mine.options]\nteam = \"blue\"\n";
+    harbour.configure(&format!("[strategy]\nselection = \"mine\"\n{}{options}", declared("mine")));
+    let directory = harbour.dir("project");
+    let explanation = explained(&harbour, &directory, "json");
+    assert_eq!(call(&explanation, "selection")["options"], json!({ "team": "blue" }));
+    assert_eq!(call(&explanation, "key")["options"], json!({}));
+    let text = harbour.run(&directory, ["reserve", "text", "--explain"]).exits(0).stderr();
+    let told: Vec<_> = text.lines().filter(|line| line.starts_with("    options ")).collect();
+    assert_eq!(told, [r#"    options {"team":"blue"}"#], "{text}");
+}
+
+#[test]
 fn two_directories_get_ports_by_different_strategies() {
     let harbour = Harbour::new();
     let [low, high] = [3, 20].map(|index| harbour.port(index));

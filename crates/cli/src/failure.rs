@@ -116,7 +116,7 @@ impl From<Error> for Failure {
                 "function": error.function,
                 "selected_by": error.selected_by,
             }),
-            Error::Plugin { error } => {
+            Error::Plugin { error, .. } => {
                 json!({ "plugin": error.name, "selected_by": error.selected_by })
             }
             Error::Config(error) => json!({

@@ -69,10 +69,15 @@ impl Output {
     }
 
     /// How many columns a result may have; 80 where there is no terminal.
-    #[expect(clippy::unused_self, reason = "who writes a result has been told how to write")]
     pub(crate) fn width(&self) -> usize {
+        self.columns().unwrap_or(80)
+    }
+
+    /// How many columns the terminal has that results are written to, if it is one.
+    #[expect(clippy::unused_self, reason = "who writes a result has been told how to write")]
+    pub(crate) fn columns(&self) -> Option<usize> {
         let terminal = terminal_size::terminal_size_of(io::stdout());
-        terminal.map_or(80, |(width, _)| usize::from(width.0))
+        terminal.map(|(width, _)| usize::from(width.0))
     }
 
     /// Passes on what the engine has to say beside the result.

@@ -48,6 +48,7 @@ pub use self::settings::{
     BUNDLED, Declaration, Limits, OnConflict, Overrides, PluginSettings, Ports, ServiceSettings,
     Settings, Strategy,
 };
+pub use self::value::option_value;
 
 use self::file::{File, Layer};
 use self::source::Source;

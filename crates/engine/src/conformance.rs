@@ -70,5 +70,10 @@ pub enum CheckOutcome {
     /// Not wrong, but worth knowing.
     Noted(String),
     /// The policy breaks the contract.
-    Failed(String),
+    Failed {
+        /// How.
+        text: String,
+        /// What the request was made from that showed it, if it was made at random.
+        seed: Option<u64>,
+    },
 }

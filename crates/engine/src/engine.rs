@@ -17,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
 pub use notice::Notice;
 pub use plugin::{
@@ -58,7 +58,7 @@ pub struct Engine<'a> {
     report: &'a dyn Fn(&Notice),
     place: Place,
     config: Config,
-    strategies: Strategies,
+    strategies: Strategies<'a>,
     home: Home,
 }
 
@@ -79,7 +79,9 @@ impl<'a> Engine<'a> {
             .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
         let config = Config::load(&home.config, &place, overrides)?;
         tracing::debug!(root = ?place.root(), state = ?home.state, "opened");
-        let strategies = Strategies::new(&config.settings().limits, home.cache.as_deref())?;
+        let waiting = |plugin: &str| report(&Notice::Compiling { plugin: plugin.to_owned() });
+        let limits = &config.settings().limits;
+        let strategies = Strategies::new(limits, home.cache.as_deref(), Box::new(waiting))?;
         Ok(Self { system, report, place, config, strategies, home: home.clone() })
     }
 
@@ -223,6 +225,7 @@ impl<'a> Engine<'a> {
                 policy: "key",
                 plugin: policy.plugin().label(),
                 selected_by: choice.origin.to_string(),
+                options: explain::options(&policy),
                 told: explain::told_key(&request),
                 answered: key.text.clone().into(),
                 load: std::mem::take(&mut load),

@@ -50,6 +50,7 @@ mod probe;
 mod process;
 mod reservation;
 mod scaffold;
+pub mod shell;
 mod simulation;
 mod system;
 mod time;
@@ -60,8 +61,8 @@ pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
     AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Cost, Declared, Engine, Error,
     ErrorKind, Explanation, FoundPlugin, Home, Inspection, ListFilter, Listed, Notice, Outcome,
-    PluginFacts, PolicyCall, ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated,
-    Subject, Target, TestReport, TestRequest, TypicalCall, Which,
+    PluginFacts, PolicyCall, Proposed, ReleaseRequest, RemoveRequest, ReserveRequest, Reserved,
+    Simulated, Subject, Target, TestReport, TestRequest, TypicalCall, Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};

@@ -91,8 +91,9 @@ const C: [Template; 5] = [
     (".gitignore", include_str!("scaffold/c/gitignore.in")),
 ];
 
-const JS: [Template; 6] = [
+const JS: [Template; 7] = [
     ("package.json", include_str!("scaffold/js/package.json.in")),
+    (".npmrc", include_str!("scaffold/js/npmrc.in")),
     ("build.mjs", include_str!("scaffold/js/build.mjs.in")),
     ("index.js", include_str!("scaffold/js/index.js.in")),
     ("wit/plugin.wit", include_str!("scaffold/js/plugin.wit.in")),
@@ -177,6 +178,7 @@ mod tests {
         let js = files("by-team", Language::Js).unwrap();
         assert!(text(&js, "package.json").contains("\"name\": \"by-team\""));
         assert!(text(&js, "index.js").contains("name: 'by-team'"));
+        assert!(text(&js, ".npmrc").contains("package-lock = false"));
     }
 
     #[test]

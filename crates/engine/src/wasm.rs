@@ -12,6 +12,7 @@
 mod cache;
 mod compile;
 mod compiled;
+mod complexity;
 mod encode;
 mod error;
 mod guard;
@@ -62,11 +63,15 @@ pub struct Limits {
 }
 
 /// Loads plugins and runs them within its limits.
-pub struct PluginHost {
+pub struct PluginHost<'a> {
     engine: Engine,
     limits: Limits,
     cache: Option<PathBuf>,
+    waiting: Waiting<'a>,
 }
+
+/// Is told the name of a plugin that takes a while to be compiled.
+pub type Waiting<'a> = Box<dyn Fn(&str) + 'a>;
 
 /// Where a plugin's code comes from.
 #[derive(Debug, Clone, Copy)]
@@ -133,9 +138,13 @@ impl Interface {
     }
 }
 
-impl PluginHost {
+impl<'a> PluginHost<'a> {
     /// A host that keeps what it compiles in the directory `cache`, or nowhere.
-    pub fn new(limits: Limits, cache: Option<PathBuf>) -> Result<Self, PluginError> {
+    pub fn new(
+        limits: Limits,
+        cache: Option<PathBuf>,
+        waiting: Waiting<'a>,
+    ) -> Result<Self, PluginError> {
         let engine = tunables::tunables(env!("HYTHE_TARGET"))
             .and_then(|mut config| {
                 config.max_wasm_stack(usize::try_from(limits.stack)?);
@@ -148,7 +157,7 @@ impl PluginHost {
                 selected_by: "built-in".to_owned(),
                 problem: Problem::Host(format!("{error:#}")),
             })?;
-        Ok(Self { engine, limits, cache })
+        Ok(Self { engine, limits, cache, waiting })
     }
 
     /// Loads the plugin that the configuration calls `name`, as selected by `selected_by`.
@@ -158,7 +167,7 @@ impl PluginHost {
         selected_by: String,
         source: Source<'_>,
     ) -> Result<Plugin, PluginError> {
-        match self.admit(source) {
+        match self.admit(name, source) {
             Ok(admitted) => Ok(Plugin {
                 name: name.to_owned(),
                 selected_by,
@@ -190,7 +199,7 @@ impl PluginHost {
         surveyed.map_err(|problem| PluginError { name, selected_by, problem })
     }
 
-    fn admit(&self, source: Source<'_>) -> Result<Admitted, Problem> {
+    fn admit(&self, name: &str, source: Source<'_>) -> Result<Admitted, Problem> {
         match source {
             Source::Bundled { component: bytes, compiled } => {
                 let component = compiled::embedded(&self.engine, compiled)?;
@@ -208,7 +217,10 @@ impl PluginHost {
                 }
                 let time = self.limits.compile_time;
                 let cache = self.cache.as_deref();
-                let component = compiled::load(&self.engine, &bytes, &digest, cache, time)?;
+                let component =
+                    compiled::load(&self.engine, &bytes, &digest, cache, time, &|| {
+                        (self.waiting)(name);
+                    })?;
                 let component = self.inspect(&component)?;
                 Ok(Admitted { component, size: bytes.len(), digest: DigestOf::Known(digest) })
             }

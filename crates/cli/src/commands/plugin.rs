@@ -1,11 +1,11 @@
 mod add;
 mod bench;
 mod check;
+mod costs;
 mod encode;
 mod inspect;
 mod list;
 mod new;
-
 mod remove;
 mod simulate;
 mod subject;
@@ -27,7 +27,6 @@ pub(crate) enum Plugin {
     Bench(bench::Bench),
     Simulate(simulate::Simulate),
     New(new::New),
-
     Encode(encode::Encode),
     Add(add::Add),
     Remove(remove::Remove),
@@ -43,7 +42,6 @@ impl Plugin {
             Self::Bench(bench) => bench.run(engine, output),
             Self::Simulate(simulate) => simulate.run(engine, output),
             Self::New(new) => new.run(engine, output),
-
             Self::Encode(encode) => encode.run(engine, output),
             Self::Add(add) => add.run(engine, output),
             Self::Remove(remove) => remove.run(engine, output),

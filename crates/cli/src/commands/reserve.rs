@@ -145,8 +145,11 @@ fn explained(reserved: &Reserved, explanation: &Explanation) -> Vec<String> {
             call.load.as_micros(),
             call.call.as_micros()
         ));
-        lines.push(format!("    told {}", call.told));
-        lines.push(format!("    answered {}", call.answered));
+        if call.options.as_object().is_none_or(|options| !options.is_empty()) {
+            lines.push(format!("    options {}", document::brief(&call.options)));
+        }
+        lines.push(format!("    told {}", document::brief(&call.told)));
+        lines.push(format!("    answered {}", document::brief(&call.answered)));
     }
     if let Some(wish) = explanation.wish {
         lines.push(format!("  port {} was {}", reservation.port, wish.word()));

@@ -64,6 +64,7 @@ fn explanation(explanation: &Explanation) -> Value {
             "policy": call.policy,
             "plugin": call.plugin,
             "selected_by": call.selected_by,
+            "options": call.options,
             "told": call.told,
             "answered": call.answered,
             "load_microseconds": u64::try_from(call.load.as_micros()).unwrap_or(u64::MAX),
@@ -200,21 +201,84 @@ pub(crate) fn cost(cost: &Cost) -> Value {
     })
 }
 
-/// The same for people.
-pub(crate) fn cost_line(cost: &Cost) -> String {
-    format!(
-        "{} {}: {} calls, median {:.0} µs, p99 {:.0} µs, at most {} fuel and {} KiB of memory",
-        cost.plugin,
-        cost.function,
-        cost.calls,
-        micros(cost.median),
-        micros(cost.p99),
-        cost.most.fuel,
-        cost.most.memory >> 10
-    )
-}
-
 /// A time in microseconds.
 pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
+}
+
+/// JSON for people: of a long array the beginning, of a long text both ends.
+pub(crate) fn brief(value: &Value) -> String {
+    match value {
+        Value::Array(elements) => {
+            let mut shown: Vec<_> = elements.iter().take(ELEMENTS).map(brief).collect();
+            let more = elements.len() - shown.len();
+            if more > 0 {
+                shown.push(format!("… {more} more"));
+            }
+            format!("[{}]", shown.join(","))
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (&String, _)| format!("{}:{}", text(name), brief(value));
+            format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
+        }
+        Value::String(string) => text(string),
+        other => other.to_string(),
+    }
+}
+
+fn text(string: &str) -> String {
+    Value::from(shortened(string, CHARACTERS)).to_string()
+}
+
+/// How many elements of an array [`brief`] shows.
+const ELEMENTS: usize = 8;
+
+/// How many characters of a string [`brief`] shows.
+const CHARACTERS: usize = 80;
+
+/// `text` in at most `most` characters, without its middle if it has more.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let tail = most / 2;
+    let head = most.saturating_sub(tail + 1);
+    let kept = |(at, character)| (at < head || at >= count - tail).then_some(character);
+    let mut kept: Vec<_> = text.chars().enumerate().filter_map(kept).collect();
+    kept.insert(head, '…');
+    kept.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_short_is_shown_as_it_is() {
+        let value = json!({ "a": [1, null, "x\"y"], "b": { "c": true }, "d": "ü".repeat(80) });
+        assert_eq!(brief(&value), value.to_string());
+        let eight: Value = (0..8).collect();
+        assert_eq!(brief(&eight), eight.to_string());
+    }
+
+    #[test]
+    fn what_is_long_loses_the_rest_of_arrays_and_the_middle_of_texts() {
+        let nine: Value = (0..9).collect();
+        assert_eq!(brief(&json!([nine, "z"])), "[[0,1,2,3,4,5,6,7,… 1 more],\"z\"]");
+        let long = format!("{}{}", "a".repeat(50), "ü".repeat(50));
+        let expected = format!("\"{}…{}\"", "a".repeat(39), "ü".repeat(40));
+        assert_eq!(brief(&json!(long)), expected);
+        assert_eq!(brief(&json!({ long: 1 })), format!("{{{expected}:1}}"));
+    }
+
+    #[test]
+    fn every_length_is_kept_to() {
+        for most in 1..=8 {
+            let text = shortened("0123456789", most);
+            assert_eq!(text.chars().count(), most, "{text}");
+            assert!(text.contains('…'), "{text}");
+        }
+        assert_eq!(shortened("0123456789", 10), "0123456789");
+    }
 }

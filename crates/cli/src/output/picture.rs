@@ -149,12 +149,14 @@ impl Picture<'_> {
             for (shade, times) in scale(most) {
                 entry(Mark::Free, shade.to_string(), &format!("given {times}"));
             }
-            for (mark, meaning) in [(Mark::Reserved, "reserved"), (Mark::Listening, "listening")] {
+            for (mark, meaning) in
+                [(Mark::Reserved, "reserved at the end"), (Mark::Listening, "listening")]
+            {
                 let color = color_of(mark);
                 if colored
                     && drawn.iter().any(|(drawn, other)| SHADES.contains(drawn) && *other == color)
                 {
-                    entry(mark, "█".to_owned(), meaning);
+                    entry(mark, "coloured:".to_owned(), meaning);
                 }
             }
         } else if shaded {
@@ -390,7 +392,16 @@ mod tests {
             ]
         );
         let picture = Picture { range, marks: &marks, given: Some(&[1, 1, 2, 0, 0, 0]) };
-        assert_eq!(picture.lines(80, paint)[0], "20000  ▒<Cyan ▒█>·<Red ○>·");
+        assert_eq!(
+            picture.lines(120, paint),
+            [
+                "20000  ▒<Cyan ▒█>·<Red ○>·",
+                "1 port a cell   · never given   ▒ given 1   █ given 2   \
+                 <Cyan coloured:> reserved at the end   <Red ○> held by others",
+            ]
+        );
+        let plain = picture.lines(120, plain);
+        assert!(!plain[1].contains("reserved"), "{plain:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::error::{ConfigError, Fault};
 use super::file::{File, Layer};
 use super::origin::Origin;
-use super::settings::{BUNDLED, Settings};
+use super::settings::{BUNDLED, Declaration, Settings};
 
 /// Checks the user's file by itself, for every directory at once: what a rule names is declared in
 /// the same rule or outside of all rules, so that every combination of rules holds together.
@@ -51,6 +51,12 @@ fn check_declarations(layer: &Layer, user: &Settings) -> Result<(), ConfigError>
             continue;
         };
         let users = user.plugins.get(name).and_then(|plugin| plugin.declaration.as_ref());
+        // The same bytes are the same plugin, and stay the user's.
+        let same =
+            |users: &&Declaration| users.sha256.is_some() && users.sha256 == declaration.sha256;
+        if users.is_some_and(|users| same(&users)) {
+            continue;
+        }
         let fault = if let Some(users) = users {
             Fault::new(format_args!("plugin `{name}` is already declared by {}", users.origin))
         } else if BUNDLED.contains(&name.as_str()) {

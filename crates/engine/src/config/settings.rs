@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::choice::Choice;
 use super::digest::Digest;
 use super::file::Layer;
-use super::origin::{Origin, Set};
+use super::origin::{Authority, Origin, Set};
 use crate::port::{Port, PortRange};
 use crate::reservation::{Label, Lease, NameError, Scope, Service, words};
 
@@ -221,7 +221,13 @@ impl Settings {
         replace(&mut self.strategy.cleanup, layer.cleanup.as_ref());
         for (name, (_, said)) in &layer.plugins {
             let plugin = self.plugins.entry(name.clone()).or_default();
-            fill(&mut plugin.declaration, said.declaration.as_ref());
+            // What the user has declared stays the user's, though a project declares the same bytes.
+            let said_by_user = |it: &Declaration| it.origin.authority() == Authority::User;
+            if !plugin.declaration.as_ref().is_some_and(said_by_user)
+                || said.declaration.as_ref().is_some_and(said_by_user)
+            {
+                fill(&mut plugin.declaration, said.declaration.as_ref());
+            }
             let options = said.options.iter().map(|(key, value)| (key.clone(), value.clone()));
             plugin.options.extend(options);
         }

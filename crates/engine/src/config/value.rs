@@ -188,6 +188,19 @@ pub(super) fn json(value: &DeValue<'_>) -> Result<Value, Fault> {
     })
 }
 
+/// The value of an option as TOML writes it, as the plugin's schema will see it. A word that is no
+/// TOML, such as `30d`, is a string. Fails for what begins like a string, an array or a table and is
+/// none.
+pub fn option_value(text: &str) -> Result<Value, String> {
+    match DeValue::parse(text) {
+        Ok(value) => json(value.get_ref()).map_err(|fault| fault.message),
+        Err(error) if text.starts_with(['{', '[', '"', '\'']) => {
+            Err(format!("`{}` is no TOML value: {}", shown(text), error.message()))
+        }
+        Err(_) => Ok(Value::from(text)),
+    }
+}
+
 fn integer(number: &DeInteger<'_>) -> Result<i64, Fault> {
     i64::from_str_radix(number.as_str(), number.radix())
         .map_err(|_| Fault::new(format_args!("`{}` is too large", shown(&number.to_string()))))

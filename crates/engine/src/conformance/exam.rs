@@ -94,12 +94,16 @@ impl<'p, C: Call> Exam<'p, C> {
                 Ok(Err(reason)) => notes.at_random(Some(format!("refuses: {reason}"))),
                 Err(problem) => {
                     let problem = self.simplest(&call, problem);
-                    outcome = Some(format!("{problem}; found by seed {seed}"));
+                    outcome = Some((format!("{problem}; found by seed {seed}"), seed));
                     break;
                 }
             }
         }
-        self.conclude("requests at random", outcome.map_or_else(|| Ok(notes.text()), Err));
+        let name = "requests at random";
+        match outcome {
+            None => self.conclude(name, Ok(notes.text())),
+            Some((problem, seed)) => self.fail(name, &problem, Some(seed)),
+        }
     }
 
     pub(super) fn into_checks(self) -> Vec<Check> {
@@ -158,8 +162,13 @@ impl<'p, C: Call> Exam<'p, C> {
         let outcome = match outcome {
             Ok(None) => CheckOutcome::Passed,
             Ok(Some(note)) => CheckOutcome::Noted(note),
-            Err(problem) => CheckOutcome::Failed(format!("it {problem}")),
+            Err(problem) => return self.fail(name, &problem, None),
         };
+        self.checks.push(Check { interface: C::INTERFACE, name, outcome });
+    }
+
+    fn fail(&mut self, name: &'static str, problem: &str, seed: Option<u64>) {
+        let outcome = CheckOutcome::Failed { text: format!("it {problem}"), seed };
         self.checks.push(Check { interface: C::INTERFACE, name, outcome });
     }
 }

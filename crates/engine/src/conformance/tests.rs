@@ -106,7 +106,7 @@ fn complains(seen: &mut BTreeSet<&'static str>, checks: &[Check], name: &str, wo
     let text = match &check.outcome {
         CheckOutcome::Passed => panic!("`{name}` passed: {checks:#?}"),
         CheckOutcome::Noted(text) => format!("noted: {text}"),
-        CheckOutcome::Failed(text) => format!("failed: {text}"),
+        CheckOutcome::Failed { text, .. } => format!("failed: {text}"),
     };
     assert!(text.contains(words), "{name}: {text}");
     assert!(!text.contains('\n') && text.len() < 4000, "{text}");
@@ -349,7 +349,7 @@ fn every_failure_but_a_refusal_fails() {
 /// The text of the failed check at random.
 fn failed_at_random(checks: &[Check]) -> String {
     match &checks.last().unwrap().outcome {
-        CheckOutcome::Failed(text) => text.clone(),
+        CheckOutcome::Failed { text, .. } => text.clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -1,6 +1,6 @@
 //! `cleanup`: what the cleanup policies release, each with its reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{CleanupRequest, Engine, Error};
@@ -47,8 +47,10 @@ impl Engine<'_> {
             )));
         }
         let review = Review { policies: &request.policies, older_than: request.older_than };
-        self.load_cleanup()?;
+        // What is wrong here is said, even where there is nothing to judge.
+        self.judges(self.settings(), &[])?;
         let Some(ledger) = self.ledger()? else { return Ok(Vec::new()) };
+        self.load_cleanup(&ledger)?;
         if request.dry_run {
             return self.releases(&ledger, &review, &[]);
         }
@@ -63,9 +65,20 @@ impl Engine<'_> {
         })
     }
 
-    /// Loads the cleanup policies of this place, so that none has to be compiled under the lock.
-    pub(super) fn load_cleanup(&self) -> Result<(), Error> {
-        self.judges(self.settings(), &[]).map(drop)
+    /// Loads the cleanup policies of every directory that has reservations, so that none has to be
+    /// compiled under the lock.
+    pub(super) fn load_cleanup(&self, ledger: &Ledger) -> Result<(), Error> {
+        let reservations = ledger.reservations()?;
+        let courts: BTreeSet<_> =
+            reservations.iter().map(|reservation| self.jurisdiction(reservation)).collect();
+        courts.into_iter().try_for_each(|court| self.judges_of(court, &[]).map(drop))
+    }
+
+    fn judges_of(&self, court: Jurisdiction, only: &[String]) -> Result<Vec<Judge>, Error> {
+        match court {
+            Jurisdiction::Here => self.judges(self.settings(), only),
+            Jurisdiction::User(rules) => self.judges(&self.config.user_settings(&rules), only),
+        }
     }
 
     fn judges(&self, settings: &Settings, only: &[String]) -> Result<Vec<Judge>, Error> {
@@ -102,13 +115,7 @@ impl Engine<'_> {
         }
         let mut courts = Vec::with_capacity(cases.len());
         for (jurisdiction, reservations) in cases {
-            let judges = match jurisdiction {
-                Jurisdiction::Here => self.judges(self.settings(), review.policies)?,
-                Jurisdiction::User(rules) => {
-                    self.judges(&self.config.user_settings(&rules), review.policies)?
-                }
-            };
-            courts.push((judges, reservations));
+            courts.push((self.judges_of(jurisdiction, review.policies)?, reservations));
         }
         let dockets: Vec<_> = courts.iter().map(|(judges, cases)| docket(judges, cases)).collect();
         let mut releases = plan::cleanup(now, &dockets)?;

@@ -12,6 +12,7 @@ use crate::placement::Refusal;
 use crate::policy::{Failure, PolicyError};
 use crate::port::PortRange;
 use crate::reservation::Service;
+use crate::shell;
 use crate::wasm::{EncodeError, OptionError, PluginError, Problem};
 
 /// A failed operation. Nothing was changed.
@@ -34,8 +35,9 @@ pub enum Error {
     #[error("{error}{}", selected(&.error.selected_by))]
     Plugin {
         /// Which plugin, and why.
-        #[from]
-        error: PluginError,
+        error: Box<PluginError>,
+        /// The command that would pin it anew, where it is declared.
+        pin: Option<String>,
     },
     /// A policy gave no usable answer.
     #[error("{error}{}", selected(&.error.selected_by))]
@@ -56,8 +58,10 @@ pub enum Error {
     #[error("process {0} cannot own a reservation: it is not running")]
     Owner(u32),
     /// Every port that could be given was refused.
-    #[error("no free port for `{service}` in {range}{}", tally(.refused))]
+    #[error("no free port for `{service}` in {range}{}{}", few(.proposed, *.range), tally(.refused))]
     NoFreePort {
+        /// What the selection policy left to choose from.
+        proposed: Box<Proposed>,
         /// Why ports could not be tried, where some could not.
         unprobed: Option<String>,
         /// The service.
@@ -134,6 +138,17 @@ pub enum Error {
     Usage(String),
 }
 
+/// What a selection policy proposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposed {
+    /// The plugin, as `NAME VERSION`.
+    pub plugin: String,
+    /// What selected it: a file and line, or `built-in`.
+    pub selected_by: String,
+    /// How many ports.
+    pub ports: usize,
+}
+
 /// The kinds of failure that programs can tell apart. Each has one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -153,6 +168,12 @@ pub enum ErrorKind {
     Refused,
     /// The ledger is damaged or cannot be written.
     Ledger,
+}
+
+impl From<PluginError> for Error {
+    fn from(error: PluginError) -> Self {
+        Self::Plugin { error: Box::new(error), pin: None }
+    }
 }
 
 impl From<LockError> for Error {
@@ -196,7 +217,7 @@ impl Error {
         match self {
             Self::Config(error) => error.hint.clone(),
             Self::Option { error, .. } => error.hint.clone(),
-            Self::Plugin { error } => plugin_hint(error),
+            Self::Plugin { error, pin } => plugin_hint(error, pin.as_deref()),
             Self::Policy { error } => policy_hint(error),
             Self::Encode { error, .. } => encode_hint(error),
             Self::Edit { error, .. } => match **error {
@@ -210,6 +231,11 @@ impl Error {
             },
             Self::Place { .. } | Self::Usage(_) | Self::Cases { .. } => None,
             Self::Owner(_) => Some("name a running process with `--pid`".to_owned()),
+            Self::NoFreePort { proposed, range, .. } if proposed.ports < range.size() => Some(
+                "the policy leaves the other ports out; to do without it once: \
+                 --strategy selection=path-sticky"
+                    .to_owned(),
+            ),
             Self::NoFreePort { refused, unprobed, .. } => {
                 Some(range_hint(refused, unprobed.as_deref()))
             }
@@ -237,6 +263,14 @@ fn edit(path: &Path, error: &EditError) -> String {
 }
 
 const STATE_HINT: &str = "keep it where you may write: HYTHE_STATE_DIR=DIR, or `--state-dir DIR`";
+
+fn few(proposed: &Proposed, range: PortRange) -> String {
+    let Proposed { plugin, selected_by, ports } = proposed;
+    if *ports >= range.size() {
+        return String::new();
+    }
+    format!(", of which policy `{plugin}` (selected by {selected_by}) proposes {ports}")
+}
 
 fn tally(refused: &[(Refusal, usize)]) -> String {
     let reasons: Vec<_> =
@@ -281,17 +315,15 @@ fn ledger_hint(error: &LedgerError) -> String {
     }
 }
 
-fn plugin_hint(error: &PluginError) -> Option<String> {
+fn plugin_hint(error: &PluginError, pin: Option<&str>) -> Option<String> {
     let hint = match &error.problem {
         Problem::Import(import) if import.starts_with("wasi:") => WITHOUT_WASI,
         Problem::Import(_) => WITHOUT_IMPORTS,
         Problem::CoreModule => "hythe plugin encode MODULE.wasm -o PLUGIN.wasm",
         Problem::Digest { path, .. } => {
-            return Some(format!(
-                "if the change is meant, pin it anew, with `--project` where hythe.toml declares \
-                 it: hythe plugin add {}",
-                path.display()
-            ));
+            let file = shell::word(&path.to_string_lossy());
+            let pin = pin.map_or_else(|| format!("hythe plugin add {file}"), str::to_owned);
+            return Some(format!("if it is not your change, get the file again; if it is: {pin}"));
         }
         Problem::Version { newer: true, .. } => "upgrade hythe",
         Problem::Version { expected, .. } => {

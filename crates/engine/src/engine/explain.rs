@@ -8,6 +8,7 @@ use crate::place::CheckoutKind;
 use crate::placement::{Skipped, Wish};
 use crate::policy::{KeyRequest, SelectionRequest};
 use crate::port::PortRange;
+use crate::wasm::Policy;
 
 /// How a reservation came to its port.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +32,8 @@ pub struct PolicyCall {
     pub plugin: String,
     /// What selected it: a file and line, or `built-in`.
     pub selected_by: String,
+    /// Its options, as it gets them.
+    pub options: Value,
     /// What it was told.
     pub told: Value,
     /// What it answered.
@@ -46,6 +49,11 @@ pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = work();
     (result, start.elapsed())
+}
+
+/// The options of a policy, which are a JSON object.
+pub(super) fn options(policy: &Policy) -> Value {
+    serde_json::from_str(policy.options()).unwrap_or_default()
 }
 
 pub(super) fn told_key(request: &KeyRequest<'_>) -> Value {

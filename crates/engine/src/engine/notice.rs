@@ -15,6 +15,11 @@ pub enum Notice {
         /// The lock file.
         lock: PathBuf,
     },
+    /// A plugin is compiled, which takes a while.
+    Compiling {
+        /// Its name in the configuration.
+        plugin: String,
+    },
     /// A preferred port could not be had.
     PreferredRefused {
         /// The service it was wanted for.
@@ -92,6 +97,7 @@ impl fmt::Display for Notice {
             Self::Waiting { lock } => {
                 write!(f, "waiting for another hythe process to let go of {}", lock.display())
             }
+            Self::Compiling { plugin } => write!(f, "compiling plugin `{plugin}`, once"),
             Self::PreferredRefused { service, port, refusal, detail } => {
                 write!(f, "`{service}` does not get its preferred port {port}: {refusal}")?;
                 detail.as_ref().map_or(Ok(()), |detail| write!(f, " ({detail})"))

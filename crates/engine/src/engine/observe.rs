@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::Engine;
+use super::{Engine, strategy};
 use crate::observed::{Holder, Holders, Listening, Liveness, Observed, Presence, Probe, Process};
 use crate::place::Place;
 use crate::policy::{KeyDerivation, KeyRequest};
@@ -107,9 +107,7 @@ impl Engine<'_> {
         owner: Option<Liveness>,
     ) -> Listening {
         let judged = reservation.judge(holder, owner);
-        // The bundled policy's keys of a directory belong to that directory alone.
-        let alone = reservation.strategy.key.starts_with("path-sticky ");
-        if judged != Listening::Foreign || alone {
+        if judged != Listening::Foreign || is_of_one_directory(reservation) {
             return judged;
         }
         let places = holder.processes.iter().filter_map(Process::workplace);
@@ -123,8 +121,12 @@ impl Engine<'_> {
     }
 
     /// Whether a request from another place would get this reservation. Fails where the policy that
-    /// derived the key is not the one in force here, or gives no answer.
+    /// derived the key is not provably the one in force here, or gives no answer: that its port may
+    /// be taken away must not follow from what somebody else's policy says.
     fn has_key(&self, place: &Place, reservation: &Reservation) -> Result<bool, Unproven> {
+        if !self.derives_keys_of(reservation) {
+            return Err(Unproven);
+        }
         if let Realm::Project(directory) = &reservation.key.realm
             && !place.directory.starts_with(directory)
         {
@@ -144,6 +146,22 @@ impl Engine<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the key policy here, its code, options and authority, is the one that holds where the
+    /// reservation was made.
+    fn derives_keys_of(&self, reservation: &Reservation) -> bool {
+        let here = self.settings();
+        let name = &here.strategy.key.value;
+        if strategy::realm(here, name) != reservation.key.realm {
+            return false;
+        }
+        let project = here.project_directory.as_ref();
+        if project.is_some_and(|project| reservation.directory.starts_with(project)) {
+            return true;
+        }
+        let there = self.config.user_settings(&self.config.rules(&reservation.directory));
+        there.strategy.key.value == *name && there.plugins.get(name) == here.plugins.get(name)
     }
 
     /// One reservation whose port is held as `standing` says.
@@ -213,6 +231,16 @@ pub(super) enum Verdict {
 
 /// It cannot be told.
 struct Unproven;
+
+/// Whether the key names the directory that it stands for, as the keys of the bundled policy do: then
+/// no other directory has it.
+fn is_of_one_directory(reservation: &Reservation) -> bool {
+    let directory = reservation.directory.to_str();
+    directory.is_some_and(|directory| {
+        let own = format!("directory:{}:{directory}", reservation.service);
+        reservation.key.text == own
+    })
+}
 
 /// Where to look first for the process that listens on a reserved port.
 fn hints(reservation: &Reservation) -> impl Iterator<Item = u32> + '_ {

@@ -177,14 +177,17 @@ impl Engine<'_> {
     }
 
     fn problem(&self, which: &Which, problem: Problem) -> Error {
-        let selected_by = match which {
-            Which::Named(name) => strategy::declared_by(self.settings(), name).to_string(),
-            Which::File(_) => COMMAND_LINE.to_owned(),
-        };
-        PluginError { name: which.name(), selected_by, problem }.into()
+        PluginError { name: which.name(), selected_by: self.asked_by(which), problem }.into()
     }
 
-    fn asked_of(&self, strategies: &Strategies, which: &Which) -> Result<Rc<Plugin>, Error> {
+    fn asked_by(&self, which: &Which) -> String {
+        match which {
+            Which::Named(name) => strategy::declared_by(self.settings(), name).to_string(),
+            Which::File(_) => COMMAND_LINE.to_owned(),
+        }
+    }
+
+    fn asked_of(&self, strategies: &Strategies<'_>, which: &Which) -> Result<Rc<Plugin>, Error> {
         match which {
             Which::Named(name) => {
                 let declared_by = strategy::declared_by(self.settings(), name);
@@ -216,7 +219,8 @@ impl Engine<'_> {
     /// The plugin that is asked about with its options, ready to decide about `interface`.
     fn asked_policy(&self, subject: &Subject, interface: Interface) -> Result<Policy, Error> {
         let plugin = self.asked(&subject.plugin)?;
-        let policy = plugin.policy(interface, &self.options(subject));
+        let policy =
+            plugin.policy(interface, &self.options(subject), self.asked_by(&subject.plugin));
         policy.map_err(|error| self.blame(subject, error))
     }
 

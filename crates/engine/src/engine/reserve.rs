@@ -57,6 +57,7 @@ impl Engine<'_> {
             return self.locked(&wants, request, Sweep::No).or_else(|error| match error {
                 Error::Ledger(_) | Error::State { .. } | Error::Lock(_) => {
                     self.tell(&Notice::UseNotRecorded { reason: error.to_string() });
+                    answers.iter().for_each(|answer| self.tell_if_kept(answer, request));
                     Ok(answers)
                 }
                 error => Err(error),
@@ -71,7 +72,7 @@ impl Engine<'_> {
             }
         };
         match run(sweep) {
-            Err(full @ Error::NoFreePort { .. }) => match self.load_cleanup() {
+            Err(full @ Error::NoFreePort { .. }) => match self.load_all_cleanup() {
                 Ok(()) => run(Sweep::Needed),
                 Err(error) => {
                     self.tell(&Notice::CleanupFailed { reason: error.to_string() });
@@ -245,14 +246,19 @@ impl Engine<'_> {
         if !due || find_all(&ledger, wants)?.len() == wants.len() {
             return Ok(Sweep::No);
         }
+        let loaded = self.load_cleanup(&ledger);
         drop(ledger);
-        Ok(match self.load_cleanup() {
+        Ok(match loaded {
             Ok(()) => Sweep::Due,
             Err(error) => {
                 self.tell(&Notice::CleanupFailed { reason: error.to_string() });
                 Sweep::No
             }
         })
+    }
+
+    fn load_all_cleanup(&self) -> Result<(), Error> {
+        self.ledger()?.map_or(Ok(()), |ledger| self.load_cleanup(&ledger))
     }
 
     fn existing(
@@ -268,7 +274,10 @@ impl Engine<'_> {
                 Decision::KeepHeld(_) => {
                     format!("the key keeps port {}, held by somebody else", reservation.port)
                 }
-                _ => format!("the key already has port {}", reservation.port),
+                _ => format!(
+                    "the key already has port {}, chosen by {}",
+                    reservation.port, reservation.strategy.selection
+                ),
             },
             ..Explanation::default()
         });

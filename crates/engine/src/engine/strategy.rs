@@ -9,24 +9,32 @@ use serde_json::Value;
 
 use super::error::Error;
 use crate::bundled;
-use crate::config::{Authority, Declaration, Limits, Origin, Settings};
+use crate::config::{Authority, Declaration, Digest, Limits, Origin, Role, Settings};
 use crate::reservation::Realm;
+use crate::shell;
 use crate::wasm::{
     self, Interface, NotAPolicy, OptionError, Plugin, PluginError, PluginHost, Policy, Problem,
-    Source, Survey,
+    Source, Survey, Waiting,
 };
 
 /// Loads plugins by the names that the configuration gives them, each at most once.
-pub(super) struct Strategies {
-    host: PluginHost,
+pub(super) struct Strategies<'a> {
+    host: PluginHost<'a>,
     loaded: RefCell<Loaded>,
 }
 
-/// Plugins by name and, where a file declares it, the path.
-type Loaded = BTreeMap<(String, Option<PathBuf>), Rc<Plugin>>;
+/// Plugins by name and, where a file declares it, path and pin: what one file pins says nothing about
+/// what another does.
+type Loaded = BTreeMap<(String, Option<(PathBuf, Option<Digest>)>), Rc<Plugin>>;
 
-impl Strategies {
-    pub(super) fn new(limits: &Limits, cache: Option<&Path>) -> Result<Self, Error> {
+impl<'a> Strategies<'a> {
+    /// Strategies whose compiled plugins are kept in the directory `cache`; `waiting` is told the name
+    /// of one that takes a while to be compiled.
+    pub(super) fn new(
+        limits: &Limits,
+        cache: Option<&Path>,
+        waiting: Waiting<'a>,
+    ) -> Result<Self, Error> {
         let limits = wasm::Limits {
             fuel: limits.fuel.value,
             memory: limits.memory.value,
@@ -35,7 +43,7 @@ impl Strategies {
             stack: limits.stack.value,
             compile_time: limits.compile_time.value,
         };
-        let host = PluginHost::new(limits, cache.map(Path::to_owned))?;
+        let host = PluginHost::new(limits, cache.map(Path::to_owned), waiting)?;
         Ok(Self { host, loaded: RefCell::default() })
     }
 
@@ -47,15 +55,20 @@ impl Strategies {
         selected_by: &Origin,
     ) -> Result<Rc<Plugin>, Error> {
         let declaration = declaration(settings, name);
-        let id = (name.to_owned(), declaration.map(|declaration| declaration.path.clone()));
+        let pinned = |it: &Declaration| (it.path.clone(), it.sha256);
+        let id = (name.to_owned(), declaration.map(pinned));
         if let Some(plugin) = self.loaded.borrow().get(&id) {
             return Ok(Rc::clone(plugin));
         }
         let plugin = match (declaration, bundled::source(name)) {
-            (Some(Declaration { path, sha256, .. }), _) => {
+            (Some(declaration @ Declaration { path, sha256, .. }), _) => {
                 let sha256 = sha256.as_ref().map(ToString::to_string);
                 let source = Source::File { path, sha256: sha256.as_deref() };
-                self.host.load(name, selected_by.to_string(), source)?
+                let loaded = self.host.load(name, selected_by.to_string(), source);
+                loaded.map_err(|error| Error::Plugin {
+                    error: Box::new(error),
+                    pin: pin(name, declaration),
+                })?
             }
             (None, Some(source)) => self.host.load(name, selected_by.to_string(), source)?,
             (None, None) => {
@@ -110,7 +123,7 @@ impl Strategies {
     ) -> Result<Policy, Error> {
         let plugin = self.plugin(settings, name, selected_by)?;
         plugin
-            .policy(interface, &options(settings, name))
+            .policy(interface, &options(settings, name), selected_by.to_string())
             .map_err(|error| refine(settings, name, error))
     }
 
@@ -127,6 +140,20 @@ impl Strategies {
             .map(drop)
             .map_err(|error| refine(settings, name, error))
     }
+}
+
+/// The command that pins a declared plugin anew.
+fn pin(name: &str, declaration: &Declaration) -> Option<String> {
+    let role = declaration.origin.position().map(|position| position.file.role)?;
+    let flag = match role {
+        Role::User => "",
+        Role::Project => " --project",
+        Role::Local => " --local",
+    };
+    Some(format!(
+        "hythe plugin add {} --name {name}{flag}",
+        shell::word(&declaration.path.to_string_lossy())
+    ))
 }
 
 /// What selects a plugin that nothing but a command names.

@@ -21,19 +21,20 @@ pub(super) fn embedded(engine: &Engine, code: &'static [u8]) -> Result<Component
 }
 
 /// The component `bytes` of this SHA-256 `digest`, from the directory `cache`, or compiled within
-/// `time` and put there.
+/// `time` and put there; then `waiting` is called once if that takes a while.
 pub(super) fn load(
     engine: &Engine,
     bytes: &[u8],
     digest: &str,
     cache: Option<&Path>,
     time: Duration,
+    waiting: &dyn Fn(),
 ) -> Result<Component, Problem> {
     let entry = cache.and_then(Cache::open).map(|cache| cache.entry(digest));
     if let Some(component) = entry.as_ref().and_then(|entry| cached(engine, entry)) {
         return Ok(component);
     }
-    let code = compile(bytes, time)?;
+    let code = compile(bytes, time, waiting)?;
     if let Some(entry) = &entry
         && let Err(error) = entry.store(&code)
     {

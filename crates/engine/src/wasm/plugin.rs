@@ -88,12 +88,11 @@ impl Plugin {
             });
         let description = description
             .map_err(|failure| self.problem(Problem::Description(failure.to_string())))?;
-        let plain = |text: &str| text.len() <= 255 && !text.chars().any(char::is_control);
         let texts = [&description.name, &description.version, &description.summary];
         if !texts.into_iter().all(|text| plain(text)) {
             return Err(self.problem(Problem::Description(
-                "its name, version or summary is longer than 255 bytes or contains control \
-                 characters"
+                "its name, version or summary is longer than 255 bytes, or contains control \
+                 characters or others that hide or reorder text"
                     .to_owned(),
             )));
         }
@@ -114,20 +113,22 @@ impl Plugin {
         )
     }
 
-    /// This plugin with its options, ready to decide; fails when it does not export `interface` or
+    /// This plugin with its options, selected by `selected_by` and ready to decide; fails when it does not export `interface` or
     /// does not take the options.
     pub fn policy(
         self: &Rc<Self>,
         interface: Interface,
         options: &BTreeMap<String, Value>,
+        selected_by: String,
     ) -> Result<Policy, NotAPolicy> {
         if !self.exports(interface) {
-            return Err(self.problem(Problem::MissingExport(interface.export())).into());
+            let (name, problem) = (self.name.clone(), Problem::MissingExport(interface.export()));
+            return Err(PluginError { name, selected_by, problem }.into());
         }
         // The bundled plugins need no options: asking them for their schema would be for nothing.
         let unasked = options.is_empty() && matches!(self.digest, DigestOf::Embedded(_));
         let options = if unasked { "{}".to_owned() } else { self.check(options)? };
-        Ok(Policy::new(Rc::clone(self), options))
+        Ok(Policy::new(Rc::clone(self), options, selected_by))
     }
 
     /// Fails when the schema of its options cannot be used.
@@ -150,6 +151,16 @@ impl Plugin {
     }
 }
 
+/// Whether `text` is short and looks like what it is: some characters without a shape of their own
+/// reorder or hide what stands around them (Unicode 17.0, 23.2 and UAX #9).
+fn plain(text: &str) -> bool {
+    let disguises = |c: char| {
+        matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.len() <= 255 && !text.chars().any(|c| c.is_control() || disguises(c))
+}
+
 /// Why a plugin and its options do not make a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAPolicy {
@@ -166,4 +177,22 @@ pub(super) enum DigestOf {
     /// Only computed when somebody asks.
     Embedded(&'static [u8]),
     Known(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_says_of_itself_looks_like_what_it_is() {
+        for text in ["", "stick\u{e9}", "\u{645}\u{646}\u{641}\u{630}", &"x".repeat(255)] {
+            assert!(plain(text), "{text:?}");
+        }
+        let wrong =
+            "\n\u{1b}\u{85}\u{200b}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}";
+        for wrong in wrong.chars() {
+            assert!(!plain(&format!("a{wrong}b")), "{wrong:?}");
+        }
+        assert!(!plain(&"x".repeat(256)));
+    }
 }

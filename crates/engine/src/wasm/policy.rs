@@ -22,18 +22,25 @@ use crate::time::Timestamp;
 pub struct Policy {
     plugin: Rc<Plugin>,
     options: String,
+    selected_by: String,
     usage: Cell<Usage>,
 }
 
 impl Policy {
-    pub(super) fn new(plugin: Rc<Plugin>, options: String) -> Self {
-        Self { plugin, options, usage: Cell::default() }
+    pub(super) fn new(plugin: Rc<Plugin>, options: String, selected_by: String) -> Self {
+        Self { plugin, options, selected_by, usage: Cell::default() }
     }
 
     /// The plugin that decides.
     #[must_use]
     pub fn plugin(&self) -> &Plugin {
         &self.plugin
+    }
+
+    /// Its options, as it gets them: a JSON object.
+    #[must_use]
+    pub fn options(&self) -> &str {
+        &self.options
     }
 
     /// What the last call used; nothing before the first.
@@ -62,7 +69,7 @@ impl Policy {
         Err(PolicyError {
             plugin: self.plugin.label(),
             function: interface.function(),
-            selected_by: self.plugin.selected_by.clone(),
+            selected_by: self.selected_by.clone(),
             failure,
         })
     }

@@ -2,6 +2,7 @@ use clap::Args;
 use hythe_engine::{BenchReport, Engine};
 use serde_json::json;
 
+use super::costs;
 use super::subject::SubjectArg;
 use crate::failure::Failure;
 use crate::output::lines::Lines;
@@ -36,12 +37,10 @@ impl Bench {
             Some(time) => (format!("{:.1} ms, once", milliseconds(time)), "the cache"),
             None => ("with hythe itself".to_owned(), "hythe itself"),
         };
-        let mut lines = Lines::default();
+        let mut lines = Lines::within(output.columns());
         lines.field("compiled", &compile);
         lines.field("loaded", &format!("{:.3} ms, from {from}", milliseconds(load)));
-        for cost in costs {
-            lines.field("called", &document::cost_line(cost));
-        }
+        costs::told(&mut lines, costs);
         output.print(lines.text())
     }
 }

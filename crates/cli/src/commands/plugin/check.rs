@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::subject::SubjectArg;
 use crate::failure::Failure;
 use crate::output::lines::Lines;
-use crate::output::{Output, clean};
+use crate::output::{Output, document};
 
 /// Check everything that loading and using a plugin would check, and that it is pure
 ///
@@ -18,13 +18,17 @@ pub(crate) struct Check {
     subject: SubjectArg,
 }
 
+/// How many characters of what was found are shown.
+const CHARACTERS: usize = 200;
+
 impl Check {
     pub(crate) fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
         let CheckReport { passed, failed } = engine.check_plugin(&self.subject.subject(engine));
         if !output.json {
-            let mut lines = Lines::default();
+            let mut lines = Lines::within(output.columns());
             for Checked { what, found } in &passed {
-                lines.line(&format!("ok  {what:<12} {}", clean(found)));
+                let found = document::shortened(found, CHARACTERS);
+                lines.hanging(&format!("ok  {what:<12} "), &found);
             }
             let text = lines.text();
             // A failure prints no result: what is in order is said beside it.

@@ -22,7 +22,7 @@ impl Inspect {
         if output.json {
             return output.print_json(&as_document(inspection));
         }
-        let mut lines = Lines::default();
+        let mut lines = Lines::within(output.columns());
         match &inspection.plugin {
             Which::Named(name) => lines.field("name", name),
             Which::File(path) => lines.field("file", &path.to_string_lossy()),
@@ -68,7 +68,7 @@ fn or_none(text: &str) -> String {
 
 fn told(call: &TypicalCall) -> String {
     let answer = match &call.answer {
-        Ok(answer) => format!("answered {answer}"),
+        Ok(answer) => format!("answered {}", document::brief(answer)),
         Err(error) => error.failure.to_string(),
     };
     format!(

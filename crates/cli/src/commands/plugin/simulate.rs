@@ -5,6 +5,7 @@ use clap::Args;
 use hythe_engine::{Engine, Port, PortRange, Report, Scope, Simulated, Workload};
 use serde_json::{Value, json};
 
+use super::costs;
 use super::subject::OptionArgs;
 use crate::failure::Failure;
 use crate::output::lines::Lines;
@@ -96,10 +97,8 @@ fn as_document(simulated: &Simulated) -> Value {
 
 fn told(simulated: &Simulated, output: &Output) -> Lines {
     let Simulated { strategy, report, costs } = simulated;
-    let mut lines = Lines::default();
-    let strategy = strategy.iter();
-    let strategy: Vec<_> = strategy.map(|(policy, plugin)| format!("{policy} {plugin}")).collect();
-    lines.field("strategy", &strategy.join(", "));
+    let mut lines = Lines::within(output.columns());
+    lines.field("strategy", &chosen(strategy));
     let time = humantime::format_duration(Duration::from_secs(report.seconds));
     lines.field("requests", &format!("{} in {time} of simulated time", report.requests));
     lines.field(
@@ -142,14 +141,23 @@ fn told(simulated: &Simulated, output: &Output) -> Lines {
         ),
     );
     failures(report, &mut lines);
-    for cost in costs {
-        lines.field("called", &document::cost_line(cost));
-    }
+    costs::told(&mut lines, costs);
     lines.line("");
     for line in picture(report, output) {
         lines.line(&line);
     }
     lines
+}
+
+/// The plugins of each policy.
+fn chosen(strategy: &[(&'static str, String)]) -> String {
+    let policies = strategy.chunk_by(|(one, _), (other, _)| one == other);
+    let policies = policies.filter_map(|of_one| {
+        let (policy, _) = of_one.first()?;
+        let plugins: Vec<_> = of_one.iter().map(|(_, plugin)| plugin.as_str()).collect();
+        Some(format!("{policy} {}", plugins.join(", ")))
+    });
+    policies.collect::<Vec<_>>().join(", ")
 }
 
 fn failures(report: &Report, lines: &mut Lines) {

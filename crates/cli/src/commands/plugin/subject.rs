@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use hythe_engine::{Engine, Subject};
+use hythe_engine::config::option_value;
+use hythe_engine::{Engine, Subject, shell};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -21,7 +22,15 @@ pub(super) struct SubjectArg {
 pub(super) struct OptionArgs {
     /// Give the plugin this option, the value as TOML has it; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = option)]
-    option: Vec<(String, Value)>,
+    option: Vec<Given>,
+}
+
+/// An option with its value, and as it was written.
+#[derive(Debug, Clone)]
+struct Given {
+    name: String,
+    value: Value,
+    text: String,
 }
 
 impl SubjectArg {
@@ -33,18 +42,28 @@ impl SubjectArg {
     pub(super) fn subject(&self, engine: &Engine<'_>) -> Subject {
         self.options.subject(engine, &self.plugin)
     }
+
+    /// The arguments that give the options again, as a shell takes them.
+    pub(super) fn given(&self) -> impl Iterator<Item = String> {
+        let given = self.options.option.iter();
+        given.map(|Given { name, text, .. }| {
+            format!(" --option {}={}", shell::word(name), shell::word(text))
+        })
+    }
 }
 
 impl OptionArgs {
     pub(super) fn subject(&self, engine: &Engine<'_>, plugin: &str) -> Subject {
-        let options: BTreeMap<_, _> = self.option.iter().cloned().collect();
+        let given = self.option.iter().cloned();
+        let options: BTreeMap<_, _> =
+            given.map(|Given { name, value, .. }| (name, value)).collect();
         Subject { plugin: engine.which(plugin), options }
     }
 
     pub(super) fn refuse_without_plugin(&self) -> Result<(), Failure> {
         match self.option.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Failure::usage(
+            Some(Given { name, .. }) => Err(Failure::usage(
                 &format!("`--option {name}` is for a plugin, and none is named"),
                 Some("hythe plugin list"),
             )),
@@ -53,20 +72,12 @@ impl OptionArgs {
 }
 
 /// `NAME=VALUE`; what is no TOML value is a string.
-fn option(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    let document: Result<BTreeMap<String, Value>, _> = toml::from_str(&format!("value = {value}"));
-    let value = match document.map(|mut document| document.remove("value")) {
-        Ok(Some(value)) => value,
-        Ok(None) => return Err("write NAME=VALUE".to_owned()),
-        Err(_) if value.starts_with(['{', '[', '"', '\'']) => {
-            return Err(format!("`{value}` is no TOML value"));
-        }
-        Err(_) => Value::from(value),
-    };
+fn option(text: &str) -> Result<Given, String> {
+    let (name, text) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let value = option_value(text)?;
     match name.trim() {
         "" => Err("write NAME=VALUE".to_owned()),
-        name => Ok((name.to_owned(), value)),
+        name => Ok(Given { name: name.to_owned(), value, text: text.to_owned() }),
     }
 }
 
@@ -76,12 +87,14 @@ mod tests {
 
     #[test]
     fn values_are_toml_and_words_are_strings() {
-        let value = |text: &str| option(text).map(|(_, value)| value.to_string());
-        assert_eq!(option("a=1").unwrap().0, "a");
+        let value = |text: &str| option(text).map(|given| given.value.to_string());
+        let spaced = option(" a =x = 1 ").unwrap();
+        assert_eq!((spaced.name.as_str(), spaced.text.as_str()), ("a", "x = 1 "));
         for (text, json) in [
             ("a=1", "1"),
             ("a=true", "true"),
             ("a=30d", "\"30d\""),
+            ("a=2026-01-01", "\"2026-01-01\""),
             ("a=\"x\"", "\"x\""),
             ("a=[\"x\", \"y\"]", "[\"x\",\"y\"]"),
             ("a={ b = \"1-2\" }", "{\"b\":\"1-2\"}"),

@@ -1,10 +1,14 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use clap::Args;
-use hythe_engine::{Check, CheckOutcome, Engine, Suite, TestReport, TestRequest};
+use hythe_engine::{
+    Check, CheckOutcome, Engine, Subject, Suite, TestReport, TestRequest, Which, shell,
+};
 use serde_json::{Value, json};
 
+use super::costs;
 use super::subject::SubjectArg;
 use crate::failure::{ExitCode, Failure};
 use crate::output::lines::Lines;
@@ -18,7 +22,7 @@ use crate::output::{Output, clean, document};
 pub(crate) struct Test {
     #[command(flatten)]
     subject: SubjectArg,
-    /// The author's cases; by default cases.toml, if it is here
+    /// The author's cases; by default cases.toml beside the plugin or here, if it is there
     #[arg(long, value_name = "FILE")]
     cases: Option<PathBuf>,
     /// How many random requests to make of each policy
@@ -30,32 +34,44 @@ pub(crate) struct Test {
     seed: u64,
 }
 
-/// What stands before the seed of a random request that failed.
-const SEED: &str = "found by seed ";
-
 /// The cases that are taken when none are named.
 const CASES: &str = "cases.toml";
+
+/// What stands before the request in the text of a failure.
+const REQUEST: &str = ", asked {";
 
 impl Test {
     pub(crate) fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
         let here = engine.place().directory.as_path();
+        let subject = self.subject.subject(engine);
+        let cases = self.cases(&subject, here);
+        let without_cases = match (&cases, &subject.plugin) {
+            (Some(_), _) => None,
+            (None, Which::File(_)) => Some("is neither beside the plugin nor here"),
+            (None, Which::Named(_)) => Some("is not here"),
+        };
         let report = engine.test_plugin(&TestRequest {
-            subject: self.subject.subject(engine),
-            cases: self.cases(here),
+            subject,
+            cases,
             suite: Suite { runs: self.runs, seed: self.seed },
         })?;
+        if let Some(why) = without_cases.filter(|_| !output.json) {
+            output.note(&format!("no cases: {CASES} {why}"));
+        }
         let checks = report.checks.iter().map(|check| &check.outcome);
-        let failed = checks.filter(|outcome| matches!(outcome, CheckOutcome::Failed(_))).count()
-            + report.cases.iter().filter(|case| case.failure.is_some()).count();
+        let failed =
+            checks.filter(|outcome| matches!(outcome, CheckOutcome::Failed { .. })).count()
+                + report.cases.iter().filter(|case| case.failure.is_some()).count();
         let passed = report.checks.len() + report.cases.len() - failed;
         if output.json {
             if failed == 0 {
                 output.print_json(&self.document(&report))?;
             }
         } else {
-            let mut lines = Lines::default();
+            let mut lines = Lines::within(output.columns());
+            let mut failures = HashSet::new();
             for check in &report.checks {
-                judged(&mut lines, check, output);
+                judged(&mut lines, check, &mut failures, output);
             }
             for case in &report.cases {
                 let problem = case.failure.as_deref();
@@ -63,12 +79,11 @@ impl Test {
                 let name = format!("case: {}{place}", case.name);
                 verdict(&mut lines, &name, problem.map(|text| (Tone::Bad, text)), output);
             }
-            for cost in &report.costs {
-                lines.line(&document::cost_line(cost));
-            }
+            costs::told(&mut lines, &report.costs);
             let noted = report.checks.iter();
             let noted =
                 noted.filter(|check| matches!(check.outcome, CheckOutcome::Noted(_))).count();
+            lines.line("");
             lines.line(&format!("{passed} passed, {noted} of them with a note, {failed} failed"));
             match failed {
                 0 => output.print(lines.text())?,
@@ -89,18 +104,28 @@ impl Test {
 
     /// How to repeat the random request that failed, if one did.
     fn hint(&self, report: &TestReport) -> Option<String> {
-        let mut failed = report.checks.iter().filter_map(|check| match &check.outcome {
-            CheckOutcome::Failed(text) => text.rsplit_once(SEED),
+        let mut seeds = report.checks.iter().filter_map(|check| match check.outcome {
+            CheckOutcome::Failed { seed, .. } => seed,
             _ => None,
         });
-        let plugin = self.subject.name();
-        let (_, seed) = failed.next_back()?;
-        Some(format!("hythe plugin test {plugin} --runs 1 --seed {seed}"))
+        let seed = seeds.next_back()?;
+        let plugin = shell::word(self.subject.name());
+        let cases = self.cases.as_ref().map(|cases| shell::word(&cases.to_string_lossy()));
+        let cases = cases.map(|cases| format!(" --cases {cases}")).unwrap_or_default();
+        let options: String = self.subject.given().collect();
+        Some(format!("hythe plugin test {plugin} --runs 1 --seed {seed}{cases}{options}"))
     }
 
-    fn cases(&self, here: &Path) -> Option<PathBuf> {
-        let named = self.cases.as_ref().map(|cases| here.join(cases));
-        named.or_else(|| Some(here.join(CASES)).filter(|cases| cases.exists()))
+    /// Where the author's cases are: what is tested needs none.
+    fn cases(&self, subject: &Subject, here: &Path) -> Option<PathBuf> {
+        if let Some(named) = &self.cases {
+            return Some(here.join(named));
+        }
+        let beside = match &subject.plugin {
+            Which::File(plugin) => Some(plugin.with_file_name(CASES)),
+            Which::Named(_) => None,
+        };
+        beside.into_iter().chain([here.join(CASES)]).find(|cases| cases.exists())
     }
 
     fn document(&self, report: &TestReport) -> Value {
@@ -108,7 +133,7 @@ impl Test {
             let (outcome, text) = match &check.outcome {
                 CheckOutcome::Passed => ("passed", None),
                 CheckOutcome::Noted(text) => ("noted", Some(text)),
-                CheckOutcome::Failed(text) => ("failed", Some(text)),
+                CheckOutcome::Failed { text, .. } => ("failed", Some(text)),
             };
             let (interface, name) = (check.interface, check.name);
             json!({ "interface": interface, "name": name, "outcome": outcome, "text": text })
@@ -135,12 +160,22 @@ enum Tone {
     Remark,
 }
 
-fn judged(lines: &mut Lines, check: &Check, output: &Output) {
+/// Says how a check came out; `failures` is how others have failed before.
+fn judged<'a>(
+    lines: &mut Lines,
+    check: &'a Check,
+    failures: &mut HashSet<&'a str>,
+    output: &Output,
+) {
     let name = format!("{}: {}", check.interface, check.name);
     let said = match &check.outcome {
         CheckOutcome::Passed => None,
         CheckOutcome::Noted(text) => Some((Tone::Remark, text.as_str())),
-        CheckOutcome::Failed(text) => Some((Tone::Bad, text.as_str())),
+        CheckOutcome::Failed { text, .. } => {
+            let failure = text.split_once(REQUEST).map_or(text.as_str(), |(failure, _)| failure);
+            let text = if failures.insert(failure) { text } else { "the same as above" };
+            Some((Tone::Bad, text))
+        }
     };
     verdict(lines, &name, said, output);
 }
@@ -153,6 +188,6 @@ fn verdict(lines: &mut Lines, name: &str, said: Option<(Tone, &str)>, output: &O
     };
     lines.line(&format!("{}  {}", output.paint(color, word), clean(name)));
     if let Some((_, text)) = said {
-        lines.line(&format!("      {}", clean(text)));
+        lines.hanging("      ", text);
     }
 }

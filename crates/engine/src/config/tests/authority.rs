@@ -74,7 +74,8 @@ fn a_project_pins_its_plugins() {
 fn a_project_cannot_replace_a_plugin_of_the_users() {
     let declare = |name: &str| format!("[plugins.{name}]\npath = 'x.wasm'\nsha256 = '{DIGEST}'\n");
     let hint = "give the project's plugin another name";
-    let world = World::with(&[(USER, &declare("mine")), (PROJECT, &declare("mine"))]);
+    let other = declare("mine").replace(DIGEST, &"0".repeat(64));
+    let world = World::with(&[(USER, &declare("mine")), (PROJECT, &other)]);
     assert_eq!(
         world.error(),
         format!(
@@ -82,6 +83,11 @@ fn a_project_cannot_replace_a_plugin_of_the_users() {
              config/config.toml:2:8\n{hint}"
         )
     );
+    // The same bytes are the same plugin, and stay the user's.
+    let world = World::with(&[(USER, &declare("mine")), (PROJECT, &declare("mine"))]);
+    let settings = world.settings();
+    let declaration = settings.plugins["mine"].declaration.as_ref().unwrap();
+    assert_eq!(declaration.origin.authority(), Authority::User);
     for name in BUNDLED {
         let world = World::with(&[(LOCAL, &declare(name))]);
         assert_eq!(

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use super::super::replace::replace;
 use super::super::{Engine, Error, strategy};
 use super::Which;
-use crate::config::{Authority, BUNDLED, Config, ConfigFile, Draft, EditError, Edited, Role, edit};
-use crate::wasm::Interface;
+use crate::config::{
+    Authority, BUNDLED, Config, ConfigError, ConfigFile, Draft, EditError, Edited, Role, edit,
+};
+use crate::shell;
+use crate::wasm::{Interface, Plugin};
 
 /// What to declare, and where.
 #[derive(Debug, Clone)]
@@ -60,8 +63,14 @@ impl Engine<'_> {
         let plugin = self.usable(&Which::File(file.clone()))?;
         let name = match &request.name {
             Some(name) => name.clone(),
-            None => plugin.describe()?.name.clone(),
+            None => self.own_name(&plugin, &file)?,
         };
+        if BUNDLED.contains(&&*name) {
+            return Err(Error::Refused {
+                what: format!("`{name}` is the name of a bundled plugin"),
+                hint: Some("--name NAME".to_owned()),
+            });
+        }
         let target = self.config_file(request.role)?;
         let path = path_in(&target, &file)?;
         let digest = plugin.digest();
@@ -82,6 +91,22 @@ impl Engine<'_> {
         let given = strategy::options(self.settings(), &name);
         let options = plugin.check(&given).err().map(|error| error.to_string());
         Ok(Declared { name, file: target.path, changes, options })
+    }
+
+    /// What the plugin in `file` calls itself, unless another one has that name here: a plugin does
+    /// not choose whom it replaces.
+    fn own_name(&self, plugin: &Plugin, file: &Path) -> Result<String, Error> {
+        let name = plugin.describe()?.name.clone();
+        match strategy::declaration(self.settings(), &name) {
+            Some(other) if fs::canonicalize(&other.path).is_ok_and(|path| path != file) => {
+                let path = other.path.display();
+                Err(Error::Refused {
+                    what: format!("`{name}` is already {path}, declared at {}", other.origin),
+                    hint: Some(format!("--name {name} to replace it, --name NAME beside it")),
+                })
+            }
+            _ => Ok(name),
+        }
     }
 
     /// The cleanup policies in force, as far as everybody has them who reads the file.
@@ -130,7 +155,11 @@ impl Engine<'_> {
                 .map_err(|error| Error::Edit { path: file.path.clone(), error: Box::new(error) })?;
             if !edited.changes.is_empty() {
                 let draft = Draft { path: file.path.clone(), text: edited.text };
-                Config::check_draft(&self.home.config, &self.place, &draft)?;
+                Config::check_draft(&self.home.config, &self.place, &draft).map_err(|error| {
+                    let message = format!("nothing was changed, because then {}", error.message);
+                    ConfigError { message, ..error }
+                })?;
+                inside(file)?;
                 if !dry_run {
                     // The first configuration of all: XDG wants its directory private.
                     let mut directory = DirBuilder::new();
@@ -145,6 +174,18 @@ impl Engine<'_> {
     }
 }
 
+/// A project's file may be a link of whoever made the checkout; what it leads to is not a project's.
+fn inside(file: &ConfigFile) -> Result<(), Error> {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if file.role == Role::User || real(&file.path).starts_with(real(file.directory())) {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        what: format!("{} is a link that leads out of the project", file.path.display()),
+        hint: None,
+    })
+}
+
 /// The plugin's path as the configuration file is to say it: a project's is the same on every
 /// machine.
 fn path_in(target: &ConfigFile, plugin: &Path) -> Result<String, Error> {
@@ -154,15 +195,18 @@ fn path_in(target: &ConfigFile, plugin: &Path) -> Result<String, Error> {
         (Ok(inside), _) => inside,
         (Err(_), Role::User) => plugin,
         (Err(_), Role::Project | Role::Local) => {
+            let word = |path: &Path| shell::word(&path.to_string_lossy());
+            let hint = format!("cp {} {}/", word(plugin), word(&directory));
             let (plugin, directory) = (plugin.display(), directory.display());
             return Err(Error::Refused {
                 what: format!("{plugin} lies outside the project {directory}"),
-                hint: Some(format!("cp {plugin} {directory}/")),
+                hint: Some(hint),
             });
         }
     };
     let text = path.to_str().ok_or_else(|| {
         Error::Usage(format!("the path {} is not UTF-8, as TOML has to be", path.display()))
     })?;
-    Ok(text.to_owned())
+    // `~` at the beginning would stand for the home directory.
+    Ok(if text.starts_with('~') { format!("./{text}") } else { text.to_owned() })
 }

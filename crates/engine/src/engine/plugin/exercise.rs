@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::explain::timed;
-use super::super::strategy::Strategies;
+use super::super::strategy::{COMMAND_LINE, Strategies};
 use super::super::{Engine, Error};
 use super::examine::typical_call;
 use super::measure::{Cost, Measured};
@@ -78,7 +78,9 @@ impl Engine<'_> {
             costs.extend(policy.cost(interface.function()));
         }
         let cases = cases.map_or_else(Vec::new, |cases| {
-            cases.run(|function, options| plugin.policy(function.into(), options))
+            cases.run(|function, options| {
+                plugin.policy(function.into(), options, COMMAND_LINE.to_owned())
+            })
         });
         Ok(TestReport { checks, cases, costs })
     }
@@ -90,14 +92,14 @@ impl Engine<'_> {
         let compile = match self.path(&subject.plugin) {
             None => None,
             Some(path) => {
-                let uncached = Strategies::new(limits, None)?;
+                let uncached = Strategies::new(limits, None, Box::new(|_| ()))?;
                 let (loaded, time) = timed(|| uncached.file(&subject.plugin.name(), path));
                 loaded.map(|_| Some(time))?
             }
         };
         let mut loads = Vec::with_capacity(LOADS);
         for _ in 0..LOADS {
-            let fresh = Strategies::new(limits, self.home.cache.as_deref())?;
+            let fresh = Strategies::new(limits, self.home.cache.as_deref(), Box::new(|_| ()))?;
             let (loaded, time) = timed(|| self.asked_of(&fresh, &subject.plugin));
             loaded?;
             loads.push(time);

@@ -53,7 +53,8 @@ impl Measured {
             fuel: most.fuel.max(usage.fuel),
             memory: most.memory.max(usage.memory),
         });
-        let rank = |percent: usize| times.get((times.len() * percent / 100).min(times.len() - 1));
+        let last = times.len().checked_sub(1)?;
+        let rank = |percent: usize| times.get((times.len() * percent / 100).min(last));
         let (median, p99) = (*rank(50)?, *rank(99)?);
         let plugin = self.policy.plugin().label();
         Some(Cost { plugin, function, calls: times.len(), median, p99, most })

@@ -3,7 +3,7 @@
 use super::super::explain::{self, Explanation};
 use super::super::observe::{Standing, Tables, Verdict, describe};
 use super::super::{
-    Engine, Error, Notice, Outcome, PolicyCall, ReserveRequest, Reserved, strategy,
+    Engine, Error, Notice, Outcome, PolicyCall, Proposed, ReserveRequest, Reserved, strategy,
 };
 use super::want::Want;
 use crate::config::Authority;
@@ -27,6 +27,8 @@ pub(super) struct Placing<'e, 'a> {
     /// The ports that other keys have, ascending.
     reserved: Vec<Port>,
     latest: Option<Port>,
+    /// The ports that this attempt has given already, in order.
+    given: Vec<Port>,
     tables: Tables,
     /// Why the last port could not be tried that could not.
     unprobed: Option<String>,
@@ -57,6 +59,7 @@ impl<'e, 'a> Placing<'e, 'a> {
             reserved: reserved.iter().collect(),
             latest: occupancy.latest,
             filter: engine.filter(reserved, occupancy.frozen.into_iter().collect()),
+            given: Vec::new(),
             tables: Tables::Unread,
             unprobed: None,
         })
@@ -73,7 +76,13 @@ impl<'e, 'a> Placing<'e, 'a> {
         let (candidates, selection_call) = self.candidates(want)?;
         let mut skipped = Skipped::default();
         let Some((port, wish)) = self.first_free(&candidates, want, &mut skipped, notes) else {
+            let offered = candidates.proposed.iter().map(|range| range.size()).sum();
             return Err(Error::NoFreePort {
+                proposed: Box::new(Proposed {
+                    plugin: selection_call.plugin,
+                    selected_by: selection_call.selected_by,
+                    ports: offered,
+                }),
                 unprobed: self.unprobed.take(),
                 service: want.service.clone(),
                 range: self.filter.range,
@@ -81,6 +90,7 @@ impl<'e, 'a> Placing<'e, 'a> {
             });
         };
         self.filter.reserved.insert(port);
+        self.given.push(port);
 
         let selection = match wish {
             Wish::Proposed => selection_call.plugin.clone(),
@@ -168,6 +178,12 @@ impl<'e, 'a> Placing<'e, 'a> {
                 Some(below.transpose()?.unwrap_or_default())
             }
         };
+        let (reserved, latest) = match visible {
+            Some(visible) => (visible.reserved, visible.latest),
+            None => (self.reserved.clone(), self.latest),
+        };
+        let reserved: PortSet = reserved.into_iter().chain(self.given.iter().copied()).collect();
+        let reserved: Vec<_> = reserved.iter().collect();
         let checkout = engine.place.checkout.as_ref();
         let told = SelectionRequest {
             key: &want.key.text,
@@ -176,8 +192,8 @@ impl<'e, 'a> Placing<'e, 'a> {
             branch: checkout.and_then(|checkout| checkout.branch.as_deref()),
             allowed: self.filter.range,
             preferred: &preferred,
-            reserved: visible.as_ref().map_or(&self.reserved, |visible| &visible.reserved),
-            latest: visible.as_ref().map_or(self.latest, |visible| visible.latest),
+            reserved: &reserved,
+            latest: self.given.last().copied().or(latest),
         };
         let (proposed, call) = explain::timed(|| policy.select(&told));
         let proposed = proposed?;
@@ -185,6 +201,7 @@ impl<'e, 'a> Placing<'e, 'a> {
             policy: "selection",
             plugin: policy.plugin().label(),
             selected_by: choice.origin.to_string(),
+            options: explain::options(&policy),
             told: explain::told_selection(&told),
             answered: explain::answered_ranges(&proposed),
             load,
