@@ -26,9 +26,13 @@ const MAX_INSTANCES: u64 = 100_000;
 /// How many functions a component may have: the compiler takes some 6 KB for an empty one.
 const MAX_FUNCTIONS: u64 = 50_000;
 
-/// What compiling one function may cost, in bytes. The largest function of `QuickJS`, an interpreter
-/// of JavaScript, is estimated at a fourth of it.
-const MAX_COST: u64 = 512_000_000;
+/// What compiling one function may cost, in bytes. The largest function of `QuickJS`, an
+/// interpreter of JavaScript, is estimated at a fourth of it.
+const MAX_COST: u64 = 640_000_000;
+
+/// What compiling every function may cost together, in bytes, were nothing given back in between: a
+/// twentieth of it is kept, as code. `QuickJS` is estimated at a tenth of it.
+const MAX_TOTAL: u64 = 20_000_000_000;
 
 /// What the compiler took at most, in bytes: measured with wasmtime 48 and functions made to cost.
 mod cost {
@@ -52,7 +56,8 @@ mod cost {
 
 /// Fails when compiling the component `bytes` could take far more memory than a plugin is worth.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Refusal> {
-    let (mut open, mut instances, mut functions) = (Vec::new(), 1_u64, 0_u64);
+    let (mut open, mut instances) = (Vec::new(), 1_u64);
+    let (mut functions, mut total) = (0_u64, 0_u64);
     let mut module = Module::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let count = match payload? {
@@ -70,7 +75,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Refusal> {
             }
             Payload::CodeSectionEntry(body) => {
                 functions += 1;
-                module.defined(&body)?;
+                total = total.saturating_add(module.defined(&body)?);
                 continue;
             }
             other => {
@@ -91,6 +96,14 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Refusal> {
     if functions > MAX_FUNCTIONS {
         return Err(Refusal::TooComplex(format!(
             "it has {functions} functions, more than {MAX_FUNCTIONS}"
+        )));
+    }
+    if total > MAX_TOTAL {
+        return Err(Refusal::TooComplex(format!(
+            "its {functions} functions could take the compiler {} MB of memory in turn, more than \
+             {} MB",
+            total / 1_000_000,
+            MAX_TOTAL / 1_000_000
         )));
     }
     Ok(())
@@ -171,14 +184,14 @@ impl Module {
         }
     }
 
-    /// Fails when compiling the next function, with this `body`, costs too much.
-    fn defined(&mut self, body: &FunctionBody<'_>) -> Result<(), Refusal> {
+    /// What compiling the next function, with this `body`, costs; fails when that is too much.
+    fn defined(&mut self, body: &FunctionBody<'_>) -> Result<u64, Refusal> {
         let index = self.imported + self.seen;
         self.seen += 1;
         let size = Size::of(self, self.function(index), body)?;
         let cost = size.cost();
         if cost <= MAX_COST {
-            return Ok(());
+            return Ok(cost);
         }
         let Size { locals, blocks, instructions, .. } = size;
         Err(Refusal::TooComplex(format!(
@@ -254,7 +267,7 @@ impl Size {
     /// Adds the checks within the instruction of this first byte (WebAssembly 3.0, 5.4).
     fn check(&mut self, opcode: u8) {
         let cost = match opcode {
-            // Calls through tables and references, tables, floats to integers that may trap, objects.
+            // Calls through tables and references, tables, trapping conversions, objects.
             0x11 | 0x13..=0x15 | 0x25 | 0x26 | 0xa8..=0xab | 0xae..=0xb1 | 0xfb => cost::LARGE,
             // Loads and stores; prefixes of those of many bytes, of vectors and of atomics.
             0x28..=0x3e | 0xfc..=0xfe => cost::ACCESS,
@@ -326,7 +339,7 @@ mod tests {
         assert_eq!(
             function("", &body(2000, 2000)).unwrap(),
             "its function 1 (2000 locals, 2000 blocks, 8001 instructions) could take the compiler \
-             7402 MB of memory, more than 512 MB"
+             7402 MB of memory, more than 640 MB"
         );
         // What the validator refuses is counted without an overflow.
         let body = format!("(param {}) {}", "i64 ".repeat(60_000), "(block)".repeat(10));
@@ -358,16 +371,16 @@ mod tests {
     #[test]
     fn instructions_count_by_what_is_checked_within() {
         for (instruction, most) in [
-            ("(drop (i32.load (local.get 0)))", 47_000),
-            ("(drop (v128.load (local.get 0)))", 47_000),
-            ("(memory.fill (local.get 0) (local.get 0) (local.get 0))", 46_000),
-            ("(call_indirect (local.get 0))", 12_500),
-            ("(drop (table.get (local.get 0)))", 12_500),
-            ("(drop (i32.trunc_f64_u (f64.const 0)))", 12_500),
-            ("(drop (i32.div_u (local.get 0) (local.get 0)))", 100_000),
-            ("(drop (memory.grow (local.get 0)))", 105_000),
-            ("(call 0)", 119_000),
-            ("(nop)", 2_000_000),
+            ("(drop (i32.load (local.get 0)))", 58_000),
+            ("(drop (v128.load (local.get 0)))", 58_000),
+            ("(memory.fill (local.get 0) (local.get 0) (local.get 0))", 58_000),
+            ("(call_indirect (local.get 0))", 15_500),
+            ("(drop (table.get (local.get 0)))", 15_500),
+            ("(drop (i32.trunc_f64_u (f64.const 0)))", 15_500),
+            ("(drop (i32.div_u (local.get 0) (local.get 0)))", 126_000),
+            ("(drop (memory.grow (local.get 0)))", 131_000),
+            ("(call 0)", 150_000),
+            ("(nop)", 2_500_000),
         ] {
             let body = |count| format!("(local i32) {}", instruction.repeat(count));
             assert_eq!(function("", &body(most)), None, "{instruction}");
@@ -376,7 +389,18 @@ mod tests {
     }
 
     #[test]
-    fn functions_and_instances_are_bounded_together() {
+    fn functions_are_bounded_together() {
+        let functions = |count: usize| {
+            let body = "(call_indirect (i32.const 0))".repeat(2000);
+            let functions = format!("(func {body})").repeat(count);
+            refusal(&format!("(component (core module (table 1 funcref) {functions}))"))
+        };
+        assert_eq!(functions(240), None);
+        assert!(functions(260).unwrap().starts_with("its 260 functions could take"));
+    }
+
+    #[test]
+    fn functions_and_instances_are_counted() {
         let functions = |each: usize| {
             let functions = "(func)".repeat(each);
             format!("(component (core module {functions}) (component (core module {functions})))")
