@@ -1,8 +1,10 @@
 //! The commands beside `reserve`: what they do to a ledger, and what they say about it.
 
 mod cleanup;
+mod exclude;
 mod list;
 mod log;
+mod map;
 mod release;
 mod terminal;
 

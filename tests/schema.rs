@@ -121,6 +121,8 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "released",
         "lock",
         "log-event",
+        "map",
+        "exclude",
         "plugin-list",
         "plugin-inspect",
         "plugin-check",
@@ -221,6 +223,15 @@ fn get_and_lock() {
     let document = checked(&world, "shop", "lock", &["lock", "mine"]);
     assert_eq!(document["locked"], true);
     assert_eq!(checked(&world, "shop", "lock", &["unlock", "mine"])["locked"], false);
+}
+
+#[test]
+fn map_and_exclude() {
+    let (world, _servers) = varied();
+    checked(&world, "shop", "map", &["map"]);
+    checked(&world, "shop", "map", &["map", "1-65535"]);
+    checked(&world, "shop", "exclude", &["exclude", "65000", "--project", "--dry-run"]);
+    checked(&world, "shop", "exclude", &["exclude", "65000", "--local"]);
 }
 
 #[test]

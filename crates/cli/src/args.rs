@@ -8,7 +8,8 @@ use hythe_engine::config::Choice;
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, get, list, lock, log, plugin, release, reserve, show,
+    cleanup, completions, config, exclude, get, list, lock, log, map, plugin, release, reserve,
+    show,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -82,6 +83,8 @@ pub(crate) enum Command {
     Unlock(lock::Unlock),
     Cleanup(cleanup::Cleanup),
     Log(log::Log),
+    Map(map::Map),
+    Exclude(exclude::Exclude),
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]

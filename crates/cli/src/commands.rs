@@ -3,10 +3,12 @@
 pub(crate) mod cleanup;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod exclude;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod map;
 pub(crate) mod plugin;
 pub(crate) mod release;
 pub(crate) mod reserve;

@@ -78,6 +78,8 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Unlock(unlock) => unlock.run(&engine, output),
         Command::Cleanup(cleanup) => cleanup.run(&engine, output),
         Command::Log(log) => log.run(&engine, output),
+        Command::Map(map) => map.run(&engine, output),
+        Command::Exclude(exclude) => exclude.run(&engine, output),
         Command::Config(config) => config.run(&engine, &environment, output),
         Command::Plugin(plugin) => plugin.run(&engine, output),
         Command::Completions(_) => Ok(()),

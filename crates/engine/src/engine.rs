@@ -1,9 +1,11 @@
 //! The verbs of Hythe, and the only place that orders effects: open, observe, plan, apply.
 
 mod cleanup;
+mod configure;
 mod error;
 mod explain;
 mod inspect;
+mod map;
 mod notice;
 mod observe;
 mod plugin;
@@ -17,8 +19,10 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use configure::{Configured, ExcludeRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
+pub use map::{PortMap, PortState};
 pub use notice::Notice;
 pub use plugin::{
     AddRequest, BenchReport, CheckReport, Checked, Cost, Declared, FoundPlugin, Inspection,

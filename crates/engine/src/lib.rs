@@ -59,10 +59,11 @@ mod wasm;
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
-    AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Cost, Declared, Engine, Error,
-    ErrorKind, Explanation, FoundPlugin, Home, Inspection, ListFilter, Listed, Notice, Outcome,
-    PluginFacts, PolicyCall, Proposed, ReleaseRequest, RemoveRequest, ReserveRequest, Reserved,
-    Simulated, Subject, Target, TestReport, TestRequest, TypicalCall, Which,
+    AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
+    Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
+    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
+    ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target,
+    TestReport, TestRequest, TypicalCall, Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};

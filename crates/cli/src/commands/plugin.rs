@@ -11,6 +11,7 @@ mod simulate;
 mod subject;
 mod test;
 
+pub(super) use add::TargetArg;
 use clap::Subcommand;
 use hythe_engine::Engine;
 

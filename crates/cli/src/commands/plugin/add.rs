@@ -32,7 +32,7 @@ pub(crate) struct Add {
 
 /// Which configuration file is edited.
 #[derive(Debug, Args)]
-pub(super) struct TargetArg {
+pub(in super::super) struct TargetArg {
     /// In the project's hythe.toml, for everybody who works on it; else in your config.toml
     #[arg(long, conflicts_with = "local")]
     project: bool,
@@ -42,7 +42,7 @@ pub(super) struct TargetArg {
 }
 
 impl TargetArg {
-    pub(super) fn role(&self) -> Role {
+    pub(in super::super) fn role(&self) -> Role {
         match (self.project, self.local) {
             (true, _) => Role::Project,
             (_, true) => Role::Local,

@@ -1,17 +1,12 @@
 //! `plugin add`, `plugin remove`: declarations in configuration files, written for people who read
 //! and edit them.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::replace::replace;
 use super::super::{Engine, Error, strategy};
 use super::Which;
-use crate::config::{
-    Authority, BUNDLED, Config, ConfigError, ConfigFile, Draft, EditError, Edited, Role, edit,
-};
+use crate::config::{Authority, BUNDLED, ConfigFile, Edited, Role, edit};
 use crate::shell;
 use crate::wasm::{Interface, Plugin};
 
@@ -127,63 +122,6 @@ impl Engine<'_> {
         let name = request.name.clone();
         Ok(Declared { name, file: target.path, changes, options: None })
     }
-
-    fn config_file(&self, role: Role) -> Result<ConfigFile, Error> {
-        let mut files = self.config.files().iter().map(|candidate| &candidate.file);
-        let file = files.find(|file| file.role == role).ok_or_else(|| Error::NotFound {
-            what: "there is no place for your configuration: HOME is not set".to_owned(),
-            hint: Some("name a file with `--config FILE`".to_owned()),
-        })?;
-        Ok(ConfigFile::clone(file))
-    }
-
-    /// Edits a configuration file while no other process does, and writes it whole or not at all.
-    /// A result that would be no valid configuration of this place is not written.
-    fn edit_config(
-        &self,
-        file: &ConfigFile,
-        dry_run: bool,
-        change: impl FnOnce(&str) -> Result<Edited, EditError>,
-    ) -> Result<Vec<String>, Error> {
-        let failed = |error| Error::File { path: file.path.clone(), error };
-        let edit = || {
-            let text = match fs::read_to_string(&file.path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-                text => text.map_err(failed)?,
-            };
-            let edited = change(&text)
-                .map_err(|error| Error::Edit { path: file.path.clone(), error: Box::new(error) })?;
-            if !edited.changes.is_empty() {
-                let draft = Draft { path: file.path.clone(), text: edited.text };
-                Config::check_draft(&self.home.config, &self.place, &draft).map_err(|error| {
-                    let message = format!("nothing was changed, because then {}", error.message);
-                    ConfigError { message, ..error }
-                })?;
-                inside(file)?;
-                if !dry_run {
-                    // The first configuration of all: XDG wants its directory private.
-                    let mut directory = DirBuilder::new();
-                    directory.recursive(true).mode(0o700);
-                    directory.create(file.directory()).map_err(failed)?;
-                    replace(&draft.path, draft.text.as_bytes()).map_err(failed)?;
-                }
-            }
-            Ok(edited.changes)
-        };
-        if dry_run { edit() } else { self.holding("config.lock", edit) }
-    }
-}
-
-/// A project's file may be a link of whoever made the checkout; what it leads to is not a project's.
-fn inside(file: &ConfigFile) -> Result<(), Error> {
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if file.role == Role::User || real(&file.path).starts_with(real(file.directory())) {
-        return Ok(());
-    }
-    Err(Error::Refused {
-        what: format!("{} is a link that leads out of the project", file.path.display()),
-        hint: None,
-    })
 }
 
 /// The plugin's path as the configuration file is to say it: a project's is the same on every

@@ -1,0 +1,54 @@
+use clap::Args;
+use hythe_engine::{Configured, Engine, ExcludeRequest, PortRange};
+use serde_json::json;
+
+use super::plugin::TargetArg;
+use crate::failure::Failure;
+use crate::output::lines::Lines;
+use crate::output::{Output, clean, document};
+
+/// Never give these ports: writes them into a configuration file
+///
+/// Comments and order of the file stay as they are. A port that is reserved already stays reserved.
+#[derive(Debug, Args)]
+pub(crate) struct Exclude {
+    /// Ports, and ranges such as 28000-28099
+    #[arg(required = true, value_name = "PORT|FIRST-LAST")]
+    ranges: Vec<PortRange>,
+    /// Take them out of the file again, as they are written there
+    #[arg(long)]
+    remove: bool,
+    #[command(flatten)]
+    target: TargetArg,
+    /// Say what would change, and write nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Exclude {
+    pub(crate) fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
+        let Configured { file, changes } = engine.exclude(&ExcludeRequest {
+            ranges: self.ranges.clone(),
+            remove: self.remove,
+            role: self.target.role(),
+            dry_run: self.dry_run,
+        })?;
+        if output.json {
+            return output.print_json(&json!({
+                "version": 1,
+                "dry_run": self.dry_run,
+                "file": document::path(&file),
+                "changes": changes,
+            }));
+        }
+        let mut lines = Lines::default();
+        let tense = if self.dry_run { "would change" } else { "changed" };
+        for change in &changes {
+            lines.line(&clean(&format!("{tense} {change} in {}", file.display())));
+        }
+        if changes.is_empty() {
+            output.note(&format!("all of them are excluded in {}", file.display()));
+        }
+        output.print(lines.text())
+    }
+}
