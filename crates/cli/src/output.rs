@@ -168,7 +168,8 @@ fn painted(on: bool, color: AnsiColor, text: &str) -> String {
 /// `text` without control characters, each written as Rust escapes it: names and paths are other
 /// people's, and a terminal obeys what it reads. Line breaks of our own are put in afterwards.
 pub(crate) fn clean(text: &str) -> String {
-    if !text.chars().any(char::is_control) {
+    let harmless = |byte: u8| (b' '..=b'~').contains(&byte);
+    if text.bytes().all(harmless) || !text.chars().any(char::is_control) {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len() + 8), |mut clean, character| {

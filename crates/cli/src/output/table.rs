@@ -1,5 +1,7 @@
 //! Tables that fit the terminal: aligned columns, the widest of the shrinkable ones cut first.
 
+use std::borrow::Cow;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::clean;
@@ -40,7 +42,7 @@ impl Table {
             self.rows
                 .iter()
                 .filter_map(|row| row.get(column))
-                .map(|cell| cell.width())
+                .map(|cell| width_of(cell))
                 .max()
                 .unwrap_or(0)
         };
@@ -55,7 +57,7 @@ impl Table {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let cell = cut(cell, *width);
-                let padding = width.saturating_sub(cell.width()) + 2;
+                let padding = width.saturating_sub(width_of(&cell)) + 2;
                 line.push_str(&paint(column, &cell));
                 line.extend(std::iter::repeat_n(' ', padding));
             }
@@ -68,14 +70,19 @@ impl Table {
 
 /// `text` in at most `width` columns: what is cut is the middle, because paths begin and end with
 /// what tells them apart.
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
+fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if width_of(text) <= width {
+        return Cow::Borrowed(text);
     }
     let room = width.saturating_sub(1);
     let head = fitting(text.chars(), room / 3);
     let tail: String = fitting(text.chars().rev(), room - room / 3).chars().rev().collect();
-    format!("{head}…{tail}")
+    Cow::Owned(format!("{head}…{tail}"))
+}
+
+/// How many columns a text takes that has no control characters.
+fn width_of(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
 }
 
 fn fitting(characters: impl Iterator<Item = char>, width: usize) -> String {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::observe::Directories;
 use super::{CleanupRequest, Engine, Error};
 use crate::config::{Origin, RuleSet, Settings};
 use crate::event::Change;
@@ -107,7 +108,7 @@ impl Engine<'_> {
         let mut reservations = ledger.reservations()?;
         reservations.retain(|reservation| !spared.contains(&&reservation.key));
         let observed: Vec<_> =
-            self.observe(reservations).into_iter().map(|(observed, _)| observed).collect();
+            self.observe(reservations, Directories::Seen).into_iter().map(|(it, _)| it).collect();
 
         let mut cases: BTreeMap<Jurisdiction, Vec<&Observed>> = BTreeMap::new();
         for observed in &observed {

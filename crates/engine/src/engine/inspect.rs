@@ -1,5 +1,6 @@
 //! `get`, `list`, `show`, `log`: what only looks.
 
+use super::observe::Directories;
 use super::release::missing;
 use super::{Engine, Error, ListFilter, Listed};
 use crate::event::Event;
@@ -18,14 +19,14 @@ impl Engine<'_> {
         found.ok_or_else(|| missing(service))
     }
 
-    /// The reservations that `filter` admits, by port.
+    /// The reservations that `filter` admits, by port. Their directories are not looked at.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<Listed>, Error> {
         let mut reservations = match self.ledger()? {
             Some(ledger) => ledger.reservations()?,
             None => Vec::new(),
         };
         reservations.retain(|reservation| filter.admits(reservation));
-        let observed = self.observe(reservations).into_iter();
+        let observed = self.observe(reservations, Directories::Unseen).into_iter();
         Ok(observed.map(|(observed, holder)| Listed { observed, holder }).collect())
     }
 

@@ -1,5 +1,6 @@
 //! `map`: what every port of the range is, at a glance.
 
+use super::observe::Directories;
 use super::{Engine, Error};
 use crate::ledger::Occupancy;
 use crate::observed::{Holders, Listening};
@@ -99,7 +100,7 @@ impl Engine<'_> {
             }
         };
         let mut states: Vec<_> = range.ports().map(state).collect();
-        for (observed, _) in self.observe(reservations) {
+        for (observed, _) in self.observe(reservations, Directories::Unseen) {
             let place = usize::from(observed.reservation.port.get() - range.first().get());
             if let Some(state) = states.get_mut(place) {
                 *state = match observed.listening {

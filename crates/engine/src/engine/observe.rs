@@ -66,10 +66,11 @@ impl Engine<'_> {
     }
 
     /// Looks at many reservations at once: the socket tables are read a single time, and each
-    /// directory is looked at once.
+    /// directory is looked at once, if at all.
     pub(super) fn observe(
         &self,
         reservations: Vec<Reservation>,
+        directories: Directories,
     ) -> Vec<(Observed, Option<Holder>)> {
         let ports: PortSet = reservations.iter().map(|reservation| reservation.port).collect();
         let hints: Vec<_> = reservations.iter().flat_map(hints).collect();
@@ -83,9 +84,12 @@ impl Engine<'_> {
         };
         let mut presence: HashMap<PathBuf, Presence> = HashMap::new();
         let observed = reservations.into_iter().map(|reservation| {
-            let directory = *presence
-                .entry(reservation.directory.clone())
-                .or_insert_with(|| self.system.presence(&reservation.directory));
+            let directory = match directories {
+                Directories::Unseen => Presence::Unknown,
+                Directories::Seen => *presence
+                    .entry(reservation.directory.clone())
+                    .or_insert_with(|| self.system.presence(&reservation.directory)),
+            };
             let holder = holders.as_mut().and_then(|holders| holders.remove(&reservation.port));
             let owner = self.owner_liveness(&reservation);
             let listening = match (&holders, &holder) {
@@ -205,6 +209,15 @@ impl Engine<'_> {
             }
         }
     }
+}
+
+/// Whether the directories of reservations are looked at: one system call for each.
+#[derive(Clone, Copy)]
+pub(super) enum Directories {
+    /// They matter.
+    Seen,
+    /// Nobody asks about them.
+    Unseen,
 }
 
 /// The socket tables, read once, and only when binding is forbidden.
