@@ -155,7 +155,7 @@ fn plugins_are_listed_with_what_they_are_used_for() {
     );
     let names: Vec<_> = rows[1..].iter().map(|row| row[0].as_str()).collect();
     assert_eq!(names, ["path-sticky", "pid-reap", "ttl"]);
-    assert_eq!(rows[1][2], "key-derivation, port-selection, cleanup");
+    assert_eq!(rows[1][2], "key, selection, cleanup");
     assert_eq!(rows[1][3], "key, selection, cleanup");
     assert!(rows[1..].iter().all(|row| row[6] == "bundled" && row[5].len() == 12), "{text}");
 
