@@ -189,6 +189,26 @@ fn plugins_are_listed_with_what_they_are_used_for() {
     assert_eq!(wrong["version"], Value::Null);
 }
 
+/// The title, and what every page of `man` has (man(7)).
+#[test]
+fn every_command_has_a_manual_page() {
+    let world = World::new();
+    for (arguments, title) in [
+        (&[][..], "hythe"),
+        (&["reserve"], "hythe-reserve"),
+        (&["acquire"], "hythe-reserve"),
+        (&["plugin", "add"], "hythe-plugin-add"),
+    ] {
+        let page = world.run(&world.root(), [&["man"], arguments].concat()).ok();
+        assert!(page.contains(&format!("\n.TH {title} 1 ")), "{page}");
+        for section in [".SH NAME", ".SH SYNOPSIS", ".SH OPTIONS"] {
+            assert!(page.contains(section), "{title}: {section}");
+        }
+    }
+    let stderr = world.run(&world.root(), ["man", "plugin", "ad"]).fails(2);
+    assert!(stderr.contains("`hythe plugin` has no command `ad`"), "{stderr}");
+}
+
 #[test]
 fn completions_are_made_for_each_shell() {
     let world = World::new();
@@ -237,7 +257,7 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "reserve",
     "get",
     "release",
@@ -250,4 +270,7 @@ const COMMANDS: [&str; 12] = [
     "config",
     "plugin",
     "completions",
+    "man",
+    "map",
+    "exclude",
 ];

@@ -10,7 +10,7 @@ use crate::listener::{Harbour, Server};
 use crate::support::{HYTHE, Run, World};
 
 /// What people type that has a result.
-const RESULTS: [&[&str]; 12] = [
+const RESULTS: [&[&str]; 13] = [
     &["reserve"],
     &["reserve", "--json"],
     &["get"],
@@ -23,6 +23,7 @@ const RESULTS: [&[&str]; 12] = [
     &["config", "path"],
     &["plugin", "list"],
     &["completions", "bash"],
+    &["man"],
 ];
 
 /// The write end of a pipe that nobody reads.

@@ -8,8 +8,8 @@ use hythe_engine::config::Choice;
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, exclude, get, list, lock, log, map, plugin, release, reserve,
-    show,
+    cleanup, completions, config, exclude, get, list, lock, log, man, map, plugin, release,
+    reserve, show,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -90,6 +90,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// The command line with the commands alone that are called most.

@@ -8,6 +8,7 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod man;
 pub(crate) mod map;
 pub(crate) mod plugin;
 pub(crate) mod release;

@@ -60,8 +60,10 @@ fn read(mut command: clap::Command) -> Result<Cli, clap::Error> {
 }
 
 fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
-    if let Command::Completions(completions) = &cli.command {
-        return completions.run(output);
+    match &cli.command {
+        Command::Completions(completions) => return completions.run(output),
+        Command::Man(man) => return man.run(output),
+        _ => {}
     }
     let environment = Environment::read(&cli.global)?;
     let overrides = environment::overrides(&cli.global, &cli.command.settings())?;
@@ -82,7 +84,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Exclude(exclude) => exclude.run(&engine, output),
         Command::Config(config) => config.run(&engine, &environment, output),
         Command::Plugin(plugin) => plugin.run(&engine, output),
-        Command::Completions(_) => Ok(()),
+        Command::Completions(_) | Command::Man(_) => Ok(()),
     };
     // The process ends here, and the system takes back its memory faster than we could.
     std::mem::forget(engine);
