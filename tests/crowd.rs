@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::SystemTime;
 
-use crate::rig::{Books, Dice, calm, contents, ends, hythe, scale};
+use crate::chance::{Dice, scale};
+use crate::rig::{Books, calm, contents, ends, hythe};
 use crate::support::{Run, World};
 
 /// A world that gives ports of this range, waits long for its turn, and moves nobody.
@@ -55,7 +56,7 @@ fn among_strangers<T>(first: u16, count: u16, work: impl FnOnce() -> T) -> T {
                 let port = first + u16::try_from(dice.below(count.into())).unwrap();
                 held.extend(stranger(port));
                 if held.len() > usize::from(count) / 8 {
-                    held.swap_remove(usize::try_from(dice.below(16)).unwrap());
+                    held.swap_remove(dice.below(16));
                 }
                 thread::yield_now();
             }
@@ -146,7 +147,7 @@ fn a_mixed_crowd_loses_nothing() {
         (&["list"], &[0]),
     ];
     let mut dice = Dice(2);
-    let mut pick = |end: usize| usize::try_from(dice.below(end as u64)).unwrap();
+    let mut pick = |end: usize| dice.below(end);
     let picked: Vec<_> = (0..200 * scale())
         .map(|_| (pick(verbs.len()), directories[pick(8)].clone(), ["main", "web"][pick(2)]))
         .collect();

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::chance::{Dice, scale};
 use crate::rig::{
-    Books, Dice, calm, contents, ends, hythe, in_shell, injected, leave_a_hot_journal, powerless,
-    quiet_world, restore, scale, strace, under, unshare,
+    Books, calm, contents, ends, hythe, in_shell, injected, leave_a_hot_journal, powerless,
+    quiet_world, restore, strace, under, unshare,
 };
 use crate::support::{Run, World};
 
@@ -101,8 +102,7 @@ fn a_truncated_ledger_is_refused() {
     let whole = ward.ledger();
     let mut lengths: Vec<_> = (0..whole.len()).step_by(PAGE).collect();
     let mut dice = Dice(5);
-    lengths
-        .extend((0..6 * scale()).map(|_| usize::try_from(dice.below(whole.len() as u64)).unwrap()));
+    lengths.extend((0..6 * scale()).map(|_| dice.below(whole.len())));
     lengths.extend([1, 99, 100, 101, whole.len() - 1]);
     for length in lengths {
         ward.is_refused(&whole[..length], &format!("cut to {length} bytes"));
@@ -211,12 +211,12 @@ fn flipped_bits_never_panic() {
     for _ in 0..40 * scale() {
         let mut bytes = ward.ledger().to_vec();
         for _ in 0..=dice.below(8) {
-            let at = usize::try_from(dice.below(bytes.len() as u64)).unwrap();
+            let at = dice.below(bytes.len());
             bytes[at] ^= 1 << dice.below(8);
         }
         // Headers of pages more often than their share.
-        let page = usize::try_from(dice.below((bytes.len() / PAGE) as u64)).unwrap();
-        bytes[page * PAGE + usize::try_from(dice.below(64)).unwrap()] ^= 1 << dice.below(8);
+        let page = dice.below(bytes.len() / PAGE);
+        bytes[page * PAGE + dice.below(64)] ^= 1 << dice.below(8);
         for verb in [&["list"][..], &["get"], &["log"], &["reserve", "new"], &["cleanup"]] {
             ward.put(&bytes);
             let mut command = ward.world.command(&ward.place);

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::chance::{Dice, scale};
 use crate::rig::{
-    Books, Dice, calm, contents, hythe, injected, leave_a_hot_journal, no_panic, quiet_world,
-    restore, scale, strace,
+    Books, calm, contents, hythe, injected, leave_a_hot_journal, no_panic, quiet_world, restore,
+    strace,
 };
 use crate::support::{Run, World};
 
@@ -249,8 +250,7 @@ fn storm(world: &World, number: u64, lifetime: Duration) -> BTreeMap<(PathBuf, S
     for _ in 0..60 * scale() {
         let service = format!("service-{}", dice.below(12));
         let key = (place.clone(), service.clone());
-        let verb = ["reserve", "reserve", "reserve", "release", "lock"]
-            [usize::try_from(dice.below(5)).unwrap()];
+        let verb = ["reserve", "reserve", "reserve", "release", "lock"][dice.below(5)];
         let mut command = world.command(&place);
         let child = command.args([verb, &service]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let moment =

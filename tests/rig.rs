@@ -1,5 +1,4 @@
-//! What the storms share: their size, seeded chance, the machine's tools, and what holds after
-//! every one of them.
+//! What the storms share: the machine's tools, and what holds after every one of them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,33 +10,6 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::support::{Run, World};
-
-/// How many times larger than by default the storms are: `HYTHE_TEST_SCALE`.
-#[expect(clippy::disallowed_methods, reason = "the tests' own setting")]
-pub fn scale() -> usize {
-    match std::env::var("HYTHE_TEST_SCALE") {
-        Ok(scale) => scale.parse().expect("HYTHE_TEST_SCALE is a number"),
-        Err(_) => 1,
-    }
-}
-
-/// Chance that comes out the same each time: `SplitMix64`.
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)) % end
-    }
-
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
-    }
-}
 
 /// A world with ports of this range.
 pub fn world_in(range: &str) -> World {

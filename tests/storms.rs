@@ -12,6 +12,8 @@
     reason = "a test ends where something goes wrong, and is a world of its own"
 )]
 
+#[path = "support/chance.rs"]
+mod chance;
 mod crowd;
 mod damage;
 mod kill;

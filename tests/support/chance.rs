@@ -1,5 +1,7 @@
 //! Chance that comes out the same each time, and how much of it there is.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 /// How many times larger than by default a test is: `HYTHE_TEST_SCALE`.
 pub(crate) fn scale() -> usize {
     match std::env::var("HYTHE_TEST_SCALE") {
@@ -32,6 +34,10 @@ impl Dice {
 
     pub(crate) fn byte(&mut self) -> u8 {
         self.next().to_le_bytes()[0]
+    }
+
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.byte()).collect()
     }
 
     pub(crate) fn word(&mut self) -> u32 {

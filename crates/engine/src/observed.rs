@@ -180,29 +180,11 @@ impl Owner {
 mod tests {
     use super::*;
     use crate::place::Checkout;
-    use crate::reservation::{Key, Lease, Provenance, Realm};
 
     const SHOP: &str = "/work/shop";
 
     fn reservation(directory: &str) -> Reservation {
-        Reservation {
-            port: Port::MAX,
-            key: Key { realm: Realm::User, text: "key".to_owned() },
-            scope: Scope::Directory,
-            directory: directory.into(),
-            service: "web".parse().unwrap(),
-            project: None,
-            task: None,
-            agent: None,
-            lease: Lease::Persistent,
-            locked: false,
-            owner: None,
-            created_at: Timestamp::default(),
-            last_used_at: Timestamp::default(),
-            ttl: None,
-            strategy: Provenance { key: String::new(), selection: String::new() },
-            listener: None,
-        }
+        Reservation { directory: directory.into(), ..Reservation::sample() }
     }
 
     fn owned(pid: u32, start: u64) -> Reservation {

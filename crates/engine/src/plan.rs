@@ -194,26 +194,14 @@ mod tests {
     use crate::observed::Presence;
     use crate::policy::Failure;
     use crate::port::Port;
-    use crate::reservation::{Key, Provenance, Realm, Scope};
+    use crate::reservation::{Key, Realm};
 
     fn reservation(number: u16) -> Reservation {
         Reservation {
             port: Port::new(number).unwrap(),
             key: Key { realm: Realm::User, text: number.to_string() },
-            scope: Scope::Directory,
-            directory: "/work".into(),
-            service: "web".parse().unwrap(),
-            project: None,
-            task: None,
-            agent: None,
-            lease: Lease::Persistent,
-            locked: false,
-            owner: None,
-            created_at: Timestamp::from_millis(0),
             last_used_at: Timestamp::from_millis(1_000_000),
-            ttl: None,
-            strategy: Provenance { key: String::new(), selection: String::new() },
-            listener: None,
+            ..Reservation::sample()
         }
     }
 

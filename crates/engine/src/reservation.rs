@@ -274,6 +274,31 @@ impl NameError {
 }
 
 #[cfg(test)]
+impl Reservation {
+    /// A persistent reservation of `web` in `/work/shop` that nobody owns, for tests to vary.
+    pub(crate) fn sample() -> Self {
+        Self {
+            port: Port::MAX,
+            key: Key { realm: Realm::User, text: "key".to_owned() },
+            scope: Scope::Directory,
+            directory: "/work/shop".into(),
+            service: "web".parse().unwrap(),
+            project: None,
+            task: None,
+            agent: None,
+            lease: Lease::Persistent,
+            locked: false,
+            owner: None,
+            created_at: Timestamp::default(),
+            last_used_at: Timestamp::default(),
+            ttl: None,
+            strategy: Provenance { key: String::new(), selection: String::new() },
+            listener: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

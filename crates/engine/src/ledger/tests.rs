@@ -19,20 +19,11 @@ fn reservation(number: u16, text: &str) -> Reservation {
     Reservation {
         port: port(number),
         key: key(text),
-        scope: Scope::Directory,
-        directory: "/work/shop".into(),
         service: text.parse().unwrap(),
-        project: None,
-        task: None,
-        agent: None,
-        lease: Lease::Persistent,
-        locked: false,
-        owner: None,
         created_at: at(1),
         last_used_at: at(1),
-        ttl: None,
         strategy: Provenance { key: "k 1".to_owned(), selection: "s 1".to_owned() },
-        listener: None,
+        ..Reservation::sample()
     }
 }
 
