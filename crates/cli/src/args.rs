@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hythe_engine::config::Choice;
+use hythe_engine::config::{Choice, Role};
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
@@ -116,6 +116,27 @@ pub(crate) struct ScopeArg {
     /// What the reservation belongs to: directory, project or service
     #[arg(long)]
     pub(crate) scope: Option<Scope>,
+}
+
+/// Which configuration file is edited.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArg {
+    /// In the project's hythe.toml, for everybody who works on it; else in your config.toml
+    #[arg(long, conflicts_with = "local")]
+    project: bool,
+    /// In the project's hythe.local.toml, for you alone
+    #[arg(long)]
+    local: bool,
+}
+
+impl TargetArg {
+    pub(crate) fn role(&self) -> Role {
+        match (self.project, self.local) {
+            (true, _) => Role::Project,
+            (_, true) => Role::Local,
+            _ => Role::User,
+        }
+    }
 }
 
 /// What flags say about settings that files can say as well.

@@ -15,10 +15,25 @@ pub(crate) mod release;
 pub(crate) mod reserve;
 pub(crate) mod show;
 
+use std::path::Path;
+
 use hythe_engine::Timestamp;
+
+use crate::output::clean;
+use crate::output::lines::Lines;
 
 /// A time as tables show it: RFC 3339 to the second.
 fn short(time: Timestamp) -> String {
     let text = time.to_string();
     format!("{}Z", text.split('.').next().unwrap_or(&text))
+}
+
+/// What changed in a configuration file, or would in a dry run.
+fn changed(file: &Path, changes: &[String], dry_run: bool) -> Lines {
+    let mut lines = Lines::default();
+    let tense = if dry_run { "would change" } else { "changed" };
+    for change in changes {
+        lines.line(&clean(&format!("{tense} {change} in {}", file.display())));
+    }
+    lines
 }

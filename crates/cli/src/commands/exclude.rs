@@ -2,10 +2,10 @@ use clap::Args;
 use hythe_engine::{Configured, Engine, ExcludeRequest, PortRange};
 use serde_json::json;
 
-use super::plugin::TargetArg;
+use super::changed;
+use crate::args::TargetArg;
 use crate::failure::Failure;
-use crate::output::lines::Lines;
-use crate::output::{Output, clean, document};
+use crate::output::{Output, document};
 
 /// Never give these ports: writes them into a configuration file
 ///
@@ -41,14 +41,9 @@ impl Exclude {
                 "changes": changes,
             }));
         }
-        let mut lines = Lines::default();
-        let tense = if self.dry_run { "would change" } else { "changed" };
-        for change in &changes {
-            lines.line(&clean(&format!("{tense} {change} in {}", file.display())));
-        }
         if changes.is_empty() {
             output.note(&format!("all of them are excluded in {}", file.display()));
         }
-        output.print(lines.text())
+        output.print(changed(&file, &changes, self.dry_run).text())
     }
 }

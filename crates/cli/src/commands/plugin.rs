@@ -11,7 +11,6 @@ mod simulate;
 mod subject;
 mod test;
 
-pub(super) use add::TargetArg;
 use clap::Subcommand;
 use hythe_engine::Engine;
 

@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hythe_engine::config::Role;
 use hythe_engine::{AddRequest, Declared, Engine};
 use serde_json::json;
 
+use crate::args::TargetArg;
+use crate::commands::changed;
 use crate::failure::Failure;
-use crate::output::lines::Lines;
-use crate::output::{Output, clean, document};
+use crate::output::{Output, document};
 
 /// Declare a plugin in a configuration file, pinned by its digest
 ///
@@ -28,27 +28,6 @@ pub(crate) struct Add {
     /// Say what would change, and write nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-}
-
-/// Which configuration file is edited.
-#[derive(Debug, Args)]
-pub(in super::super) struct TargetArg {
-    /// In the project's hythe.toml, for everybody who works on it; else in your config.toml
-    #[arg(long, conflicts_with = "local")]
-    project: bool,
-    /// In the project's hythe.local.toml, for you alone
-    #[arg(long)]
-    local: bool,
-}
-
-impl TargetArg {
-    pub(in super::super) fn role(&self) -> Role {
-        match (self.project, self.local) {
-            (true, _) => Role::Project,
-            (_, true) => Role::Local,
-            _ => Role::User,
-        }
-    }
 }
 
 impl Add {
@@ -76,11 +55,6 @@ pub(super) fn report(declared: &Declared, dry_run: bool, output: &Output) -> Res
             "changes": changes,
         }));
     }
-    let mut lines = Lines::default();
-    let tense = if dry_run { "would change" } else { "changed" };
-    for change in changes {
-        lines.line(&clean(&format!("{tense} {change} in {}", file.display())));
-    }
     if changes.is_empty() {
         output.note(&format!("`{name}` is as it should be in {}", file.display()));
     }
@@ -88,5 +62,5 @@ pub(super) fn report(declared: &Declared, dry_run: bool, output: &Output) -> Res
         output.note(&format!("`{name}` cannot be used yet: {wrong}"));
         output.note(&format!("set it in [plugins.{name}.options] of {}", file.display()));
     }
-    output.print(lines.text())
+    output.print(changed(file, changes, dry_run).text())
 }

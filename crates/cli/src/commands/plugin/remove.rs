@@ -1,7 +1,8 @@
 use clap::Args;
 use hythe_engine::{Engine, RemoveRequest};
 
-use super::add::{TargetArg, report};
+use super::add::report;
+use crate::args::TargetArg;
 use crate::failure::Failure;
 use crate::output::Output;
 
