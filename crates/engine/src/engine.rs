@@ -63,7 +63,7 @@ pub struct Engine<'a> {
     place: Place,
     config: Config,
     strategies: Strategies<'a>,
-    home: Home,
+    home: &'a Home,
 }
 
 impl<'a> Engine<'a> {
@@ -73,7 +73,7 @@ impl<'a> Engine<'a> {
     /// `report` is told what an operation has to say beside its result, while it happens.
     pub fn open(
         system: &'a dyn System,
-        home: &Home,
+        home: &'a Home,
         overrides: Overrides,
         directory: &Path,
         report: &'a dyn Fn(&Notice),
@@ -86,7 +86,7 @@ impl<'a> Engine<'a> {
         let waiting = |plugin: &str| report(&Notice::Compiling { plugin: plugin.to_owned() });
         let limits = &config.settings().limits;
         let strategies = Strategies::new(limits, home.cache.as_deref(), Box::new(waiting))?;
-        Ok(Self { system, report, place, config, strategies, home: home.clone() })
+        Ok(Self { system, report, place, config, strategies, home })
     }
 
     /// The directory the engine works for, and the checkout around it.

@@ -222,12 +222,10 @@ impl Settings {
         for (name, (_, said)) in &layer.plugins {
             let plugin = self.plugins.entry(name.clone()).or_default();
             // What the user has declared stays the user's, though a project declares the same bytes.
-            let said_by_user = |it: &Declaration| it.origin.authority() == Authority::User;
-            if !plugin.declaration.as_ref().is_some_and(said_by_user)
-                || said.declaration.as_ref().is_some_and(said_by_user)
-            {
-                fill(&mut plugin.declaration, said.declaration.as_ref());
-            }
+            let is_users = |it: &Declaration| it.origin.authority() == Authority::User;
+            let kept = plugin.declaration.as_ref().is_some_and(is_users);
+            let said_now = said.declaration.as_ref().filter(|it| !kept || is_users(it));
+            fill(&mut plugin.declaration, said_now);
             let options = said.options.iter().map(|(key, value)| (key.clone(), value.clone()));
             plugin.options.extend(options);
         }

@@ -23,9 +23,12 @@ pub(super) struct Strategies<'a> {
     loaded: RefCell<Loaded>,
 }
 
-/// Plugins by name and, where a file declares it, path and pin: what one file pins says nothing about
-/// what another does.
-type Loaded = BTreeMap<(String, Option<(PathBuf, Option<Digest>)>), Rc<Plugin>>;
+/// Plugins by name and, unless they are bundled, file and pin: what one configuration pins says
+/// nothing about what another does.
+type Loaded = BTreeMap<(String, Option<Pinned>), Rc<Plugin>>;
+
+/// A component's file, and the digest that its bytes must have.
+type Pinned = (PathBuf, Option<Digest>);
 
 impl<'a> Strategies<'a> {
     /// Strategies whose compiled plugins are kept in the directory `cache`; `waiting` is told the name
@@ -55,12 +58,8 @@ impl<'a> Strategies<'a> {
         selected_by: &Origin,
     ) -> Result<Rc<Plugin>, Error> {
         let declaration = declaration(settings, name);
-        let pinned = |it: &Declaration| (it.path.clone(), it.sha256);
-        let id = (name.to_owned(), declaration.map(pinned));
-        if let Some(plugin) = self.loaded.borrow().get(&id) {
-            return Ok(Rc::clone(plugin));
-        }
-        let plugin = match (declaration, bundled::source(name)) {
+        let pinned = declaration.map(|it| (it.path.clone(), it.sha256));
+        self.once(name, pinned, || match (declaration, bundled::source(name)) {
             (Some(declaration @ Declaration { path, sha256, .. }), _) => {
                 let sha256 = sha256.as_ref().map(ToString::to_string);
                 let source = Source::File { path, sha256: sha256.as_deref() };
@@ -68,24 +67,39 @@ impl<'a> Strategies<'a> {
                 loaded.map_err(|error| Error::Plugin {
                     error: Box::new(error),
                     pin: pin(name, declaration),
-                })?
+                })
             }
-            (None, Some(source)) => self.host.load(name, selected_by.to_string(), source)?,
+            (None, Some(source)) => Ok(self.host.load(name, selected_by.to_string(), source)?),
             (None, None) => {
                 let name = name.to_owned();
                 let selected_by = selected_by.to_string();
-                return Err(PluginError { name, selected_by, problem: Problem::Unknown }.into());
+                Err(PluginError { name, selected_by, problem: Problem::Unknown }.into())
             }
-        };
-        let plugin = Rc::new(plugin);
-        self.loaded.borrow_mut().insert(id, Rc::clone(&plugin));
-        Ok(plugin)
+        })
     }
 
     /// The plugin in a file that need not be declared, called `name` in messages.
     pub(super) fn file(&self, name: &str, path: &Path) -> Result<Rc<Plugin>, Error> {
-        let source = Source::File { path, sha256: None };
-        Ok(Rc::new(self.host.load(name, COMMAND_LINE.to_owned(), source)?))
+        self.once(name, Some((path.to_owned(), None)), || {
+            let source = Source::File { path, sha256: None };
+            Ok(self.host.load(name, COMMAND_LINE.to_owned(), source)?)
+        })
+    }
+
+    /// What `load` loads, unless the plugin of this name, and this file and pin, has been loaded.
+    fn once(
+        &self,
+        name: &str,
+        pinned: Option<Pinned>,
+        load: impl FnOnce() -> Result<Plugin, Error>,
+    ) -> Result<Rc<Plugin>, Error> {
+        let id = (name.to_owned(), pinned);
+        if let Some(plugin) = self.loaded.borrow().get(&id) {
+            return Ok(Rc::clone(plugin));
+        }
+        let plugin = Rc::new(load()?);
+        self.loaded.borrow_mut().insert(id, Rc::clone(&plugin));
+        Ok(plugin)
     }
 
     /// What the bytes of the plugin `name` show, or those of a `file` that need not be declared.

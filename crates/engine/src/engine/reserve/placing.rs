@@ -1,5 +1,7 @@
 //! Finding a port for a key: asking the selection policy, trying candidates in order.
 
+use std::path::Path;
+
 use super::super::explain::{self, Explanation};
 use super::super::observe::{Standing, Tables, Verdict, describe};
 use super::super::{
@@ -90,6 +92,8 @@ impl<'e, 'a> Placing<'e, 'a> {
             });
         };
         self.filter.reserved.insert(port);
+        self.reserved.insert(self.reserved.partition_point(|other| *other < port), port);
+        self.latest = Some(port);
         self.given.push(port);
 
         let selection = match wish {
@@ -173,17 +177,8 @@ impl<'e, 'a> Placing<'e, 'a> {
         // A project's own plugin is told of nothing beyond the project.
         let visible = match strategy::authority(engine.settings(), &choice.value) {
             Authority::User => None,
-            Authority::Project(directory) => {
-                let below = self.ledger.map(|ledger| ledger.occupied_below(&directory));
-                Some(below.transpose()?.unwrap_or_default())
-            }
+            Authority::Project(directory) => Some(self.visible_below(&directory)?),
         };
-        let (reserved, latest) = match visible {
-            Some(visible) => (visible.reserved, visible.latest),
-            None => (self.reserved.clone(), self.latest),
-        };
-        let reserved: PortSet = reserved.into_iter().chain(self.given.iter().copied()).collect();
-        let reserved: Vec<_> = reserved.iter().collect();
         let checkout = engine.place.checkout.as_ref();
         let told = SelectionRequest {
             key: &want.key.text,
@@ -192,8 +187,8 @@ impl<'e, 'a> Placing<'e, 'a> {
             branch: checkout.and_then(|checkout| checkout.branch.as_deref()),
             allowed: self.filter.range,
             preferred: &preferred,
-            reserved: &reserved,
-            latest: self.given.last().copied().or(latest),
+            reserved: visible.as_ref().map_or(&self.reserved, |visible| &visible.reserved),
+            latest: visible.as_ref().map_or(self.latest, |visible| visible.latest),
         };
         let (proposed, call) = explain::timed(|| policy.select(&told));
         let proposed = proposed?;
@@ -210,6 +205,16 @@ impl<'e, 'a> Placing<'e, 'a> {
         let returning = self.ledger.map_or(Ok(Vec::new()), |ledger| ledger.released(&want.key))?;
         let configured = want.configured;
         Ok((Candidates { asked, returning, configured, proposed }, call))
+    }
+
+    /// What a policy is told that may know of this directory alone, and of what this attempt gave.
+    fn visible_below(&self, directory: &Path) -> Result<Occupancy, Error> {
+        let below = self.ledger.map(|ledger| ledger.occupied_below(directory));
+        let mut below = below.transpose()?.unwrap_or_default();
+        below.reserved.extend(&self.given);
+        below.reserved.sort_unstable();
+        below.latest = self.given.last().copied().or(below.latest);
+        Ok(below)
     }
 
     /// Tries the candidates in order, and notes which preferred ports could not be had.
