@@ -14,6 +14,9 @@
 //!   ├ config      layers of files and flags → settings, each with where it was set
 //!   ├ wasm        the plugin host; wasmtime stays inside
 //!   ├ bundled     the default plugins
+//!   ├ scaffold    pure: the files that a new plugin begins with
+//!   ├ conformance pure: what every policy must do, and an author's own cases
+//!   ├ simulation  pure: a workload played through a strategy
 //!   ├ system      the world: git, probe, process behind one trait
 //!   ├ lock        one writer at a time
 //!   ├ ledger      reservations, released ports and events; SQLite stays inside
@@ -21,6 +24,7 @@
 //!       placement   pure: what may be given, and in which order it is tried
 //!       policy      the three decisions that belong to plugins, as traits
 //! observed, event, reservation, place, time, port      the words of the domain
+//! shell           words for a shell, in what is printed to be pasted
 //! ```
 //!
 //! What a user finds on disk, and the code that owns it:
@@ -30,7 +34,8 @@
 //! | `$XDG_CONFIG_HOME/hythe/config.toml`, `hythe.toml`, `hythe.local.toml` | [`config`] |
 //! | `$XDG_STATE_HOME/hythe/ledger.db` | `ledger` |
 //! | `$XDG_STATE_HOME/hythe/ledger.lock` | `lock` |
-//! | `$XDG_CACHE_HOME/hythe/*.cwasm` | `wasm/compiled` |
+//! | `$XDG_STATE_HOME/hythe/config.lock` | `engine/configure`, by `lock` |
+//! | `$XDG_CACHE_HOME/hythe/*.cwasm` | `wasm/cache` |
 
 mod bundled;
 pub mod config;
