@@ -22,7 +22,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 pub use error::{LedgerError, LedgerProblem};
 
@@ -37,6 +37,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The size of a page, unless SQLite is told otherwise (`SQLITE_DEFAULT_PAGE_SIZE`).
 const PAGE_SIZE: u64 = 4096;
+
+/// How a transaction begins that will write.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// The most events that are kept; the oldest go first.
 const MAX_EVENTS: i64 = 100_000;
@@ -123,6 +126,9 @@ impl Ledger {
         if version < schema::VERSION {
             schema::migrate(&mut ledger.connection, version).map_err(failed)?;
         }
+        // From here to the commit it is one transaction: each look-up of its own would lock the file,
+        // look for a journal and let go again.
+        ledger.connection.execute_batch(BEGIN).map_err(failed)?;
         Ok(Some(ledger))
     }
 
@@ -302,14 +308,19 @@ impl Ledger {
     /// Writes all of `changes` and their events, or nothing. `cleaned` says that the cleanup
     /// policies were run over everything.
     pub fn commit(&mut self, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<()> {
-        let path = &self.path;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| ledger_error(path, &error))?;
-        write(&transaction, at, changes, cleaned)
-            .and_then(|()| transaction.commit())
-            .map_err(|error| ledger_error(path, &error))
+        let connection = &self.connection;
+        let written = || {
+            if connection.is_autocommit() {
+                connection.execute_batch(BEGIN)?;
+            }
+            write(connection, at, changes, cleaned)?;
+            connection.execute_batch("COMMIT")
+        };
+        written().map_err(|error| {
+            // SQLite may have undone it by itself; that it is undone is all that matters.
+            let _ = connection.execute_batch("ROLLBACK");
+            ledger_error(&self.path, &error)
+        })
     }
 
     /// What SQLite's own check of the whole file finds; empty when it is sound.

@@ -266,6 +266,7 @@ fn what_is_no_ledger_is_refused_and_left_alone() {
     Connection::open(&alien).unwrap().execute_batch("CREATE TABLE recipe (name TEXT)").unwrap();
     let (_newer, newer) = ledger(&[]);
     newer.connection.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+    newer.connection.execute_batch("COMMIT").unwrap();
 
     for (what, bytes, expected) in [
         ("empty", Vec::new(), "is damaged"),
