@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod exclude;
+mod hooks;
 mod list;
 mod log;
 mod map;

@@ -27,8 +27,9 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("policy", &["observed", "reservation", "place", "port", "time"]),
     // The world: what each file system, kernel or database call is hidden behind.
     ("ledger", &["event", "reservation", "place", "port", "time"]),
-    ("config", &["reservation", "place", "port", "time"]),
+    ("config", &["event", "reservation", "place", "port", "time"]),
     ("lock", &["time"]),
+    ("hook", &[]),
     ("git", &["place"]),
     ("process", &["git", "observed", "reservation", "place", "port", "time"]),
     ("probe", &["process", "observed", "port"]),
@@ -70,6 +71,7 @@ const ENGINE: &[(&str, &[&str])] = &[
             "ledger",
             "config",
             "lock",
+            "hook",
             "policy",
             "event",
             "observed",

@@ -86,6 +86,7 @@ pub(crate) fn overrides(global: &Global, flags: &SettingFlags) -> Result<Overrid
             .iter()
             .map(|choice| Set { value: choice.clone(), origin: Origin::Flag("--strategy") })
             .collect(),
+        hookless: variable("HYTHE_HOOK").is_some(),
     })
 }
 

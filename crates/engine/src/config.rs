@@ -25,6 +25,7 @@ pub mod edit;
 mod entries;
 mod error;
 mod file;
+mod hook;
 mod origin;
 mod rule;
 mod settings;
@@ -42,6 +43,7 @@ pub use self::digest::{Digest, DigestError};
 pub use self::edit::{EditError, Edited};
 pub use self::entries::Entry;
 pub use self::error::{ConfigError, Location};
+pub use self::hook::Hook;
 pub use self::origin::{Authority, ConfigFile, Origin, Position, Role, Set};
 pub use self::rule::RuleSet;
 pub use self::settings::{

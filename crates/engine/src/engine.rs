@@ -4,6 +4,7 @@ mod cleanup;
 mod configure;
 mod error;
 mod explain;
+mod hooks;
 mod inspect;
 mod map;
 mod notice;
@@ -15,6 +16,7 @@ mod request;
 mod reserve;
 mod strategy;
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ pub use request::{
 };
 
 use crate::config::{Config, ConfigFiles, Overrides, Set, Settings};
-use crate::event::Change;
+use crate::event::{Change, Event};
 use crate::ledger::{Ledger, LedgerError, LedgerProblem};
 use crate::lock;
 use crate::place::Place;
@@ -64,6 +66,8 @@ pub struct Engine<'a> {
     config: Config,
     strategies: Strategies<'a>,
     home: &'a Home,
+    /// What was committed and no hook has been told of yet.
+    untold: RefCell<Vec<Event>>,
 }
 
 impl<'a> Engine<'a> {
@@ -86,7 +90,8 @@ impl<'a> Engine<'a> {
         let waiting = |plugin: &str| report(&Notice::Compiling { plugin: plugin.to_owned() });
         let limits = &config.settings().limits;
         let strategies = Strategies::new(limits, home.cache.as_deref(), Box::new(waiting))?;
-        Ok(Self { system, report, place, config, strategies, home })
+        let untold = RefCell::default();
+        Ok(Self { system, report, place, config, strategies, home, untold })
     }
 
     /// The directory the engine works for, and the checkout around it.
@@ -127,12 +132,16 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Runs `work` on the ledger, if there is one, while no other process writes to it.
+    /// Runs `work` on the ledger, if there is one, while no other process writes to it; then the hooks
+    /// of what it has committed.
     fn writing<T>(
         &self,
         work: impl FnOnce(Option<Ledger>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.holding("ledger.lock", || work(Ledger::open_for_writing(&self.ledger_path())?))
+        let path = self.ledger_path();
+        let outcome = self.holding("ledger.lock", || work(Ledger::open_for_writing(&path)?));
+        self.run_hooks();
+        outcome
     }
 
     /// Runs `work` while this process alone holds a lock in the state directory.
@@ -158,10 +167,11 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         let now = self.system.now();
-        match ledger {
+        let events = match ledger {
             Some(mut ledger) => ledger.commit(now, changes, cleaned)?,
             None => Ledger::create(&self.ledger_path(), now, changes, cleaned)?,
-        }
+        };
+        self.untold.borrow_mut().extend(events);
         tracing::debug!(changes = changes.len(), cleaned, "committed");
         Ok(())
     }

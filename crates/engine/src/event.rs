@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde_json::{Value, json};
+
 use crate::port::Port;
 use crate::reservation::{Label, NameError, Reservation, Scope, Service, words};
 use crate::time::Timestamp;
@@ -104,6 +106,30 @@ pub struct Event {
     pub policy: Option<String>,
     /// Why it happened, where there is more to say than what happened.
     pub reason: Option<String>,
+}
+
+impl Event {
+    /// The event as programs read it: a line of `hythe log --json`, and of what a hook is told. A path
+    /// that is not UTF-8 has U+FFFD in place of what is not.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        json!({
+            "version": 1,
+            "id": self.id,
+            "at": self.at,
+            "event": self.kind.word(),
+            "port": self.port,
+            "from": self.from,
+            "scope": self.scope,
+            "directory": self.directory.to_string_lossy(),
+            "service": self.service,
+            "project": self.project,
+            "agent": self.agent,
+            "key": self.key,
+            "policy": self.policy,
+            "reason": self.reason,
+        })
+    }
 }
 
 impl Change {

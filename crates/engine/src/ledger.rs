@@ -137,31 +137,39 @@ impl Ledger {
     ///
     /// It is made elsewhere and moved into its place whole, so that no crash leaves half of one
     /// behind, an empty file in its place always means damage, and one sync of it is enough.
-    pub fn create(path: &Path, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<()> {
+    pub fn create(
+        path: &Path,
+        at: Timestamp,
+        changes: &[Change],
+        cleaned: bool,
+    ) -> Outcome<Vec<Event>> {
         let io_error = |error: io::Error| fail(path, io_problem(&error));
         let draft = path.with_extension("db.new");
         remove(&draft).map_err(io_error)?;
         // Made here rather than by SQLite, so that it is the user's alone from the first moment.
         let mut new = OpenOptions::new();
         new.write(true).create_new(true).mode(0o600).open(&draft).map_err(io_error)?;
-        Self::fill(&draft, at, changes, cleaned).map_err(|error| fail(path, error.problem))?;
+        let events =
+            Self::fill(&draft, at, changes, cleaned).map_err(|error| fail(path, error.problem))?;
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error)?;
         let directory = File::open(path.parent().unwrap_or(Path::new("."))).map_err(io_error)?;
         // A journal without its ledger would be rolled back into the new one.
         remove(&journal(path)).map_err(io_error)?;
         fs::rename(&draft, path).map_err(io_error)?;
-        directory.sync_all().map_err(io_error)
+        directory.sync_all().map_err(io_error)?;
+        Ok(events)
     }
 
     /// Writes schema and changes into the empty file `draft`, which nobody else knows of.
-    fn fill(draft: &Path, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<()> {
+    fn fill(draft: &Path, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<Vec<Event>> {
         let mut ledger = Self::connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let failed = |error| ledger_error(draft, &error);
         ledger.connection.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;
         ledger.connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
         schema::migrate(&mut ledger.connection, 0).map_err(failed)?;
-        ledger.commit(at, changes, cleaned)?;
-        ledger.connection.close().map_err(|(_, error)| failed(error))
+        let events = ledger.commit(at, changes, cleaned)?;
+        ledger.connection.close().map_err(|(_, error)| failed(error))?;
+        Ok(events)
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Outcome<Self> {
@@ -305,16 +313,22 @@ impl Ledger {
         Ok(events)
     }
 
-    /// Writes all of `changes` and their events, or nothing. `cleaned` says that the cleanup
-    /// policies were run over everything.
-    pub fn commit(&mut self, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<()> {
+    /// Writes all of `changes` and their events, or nothing; the events, with their numbers. `cleaned`
+    /// says that the cleanup policies were run over everything.
+    pub fn commit(
+        &mut self,
+        at: Timestamp,
+        changes: &[Change],
+        cleaned: bool,
+    ) -> Outcome<Vec<Event>> {
         let connection = &self.connection;
         let written = || {
             if connection.is_autocommit() {
                 connection.execute_batch(BEGIN)?;
             }
-            write(connection, at, changes, cleaned)?;
-            connection.execute_batch("COMMIT")
+            let events = write(connection, at, changes, cleaned)?;
+            connection.execute_batch("COMMIT")?;
+            Ok(events)
         };
         written().map_err(|error| {
             // SQLite may have undone it by itself; that it is undone is all that matters.
@@ -357,7 +371,8 @@ fn write(
     at: Timestamp,
     changes: &[Change],
     cleaned: bool,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Vec<Event>> {
+    let mut events = Vec::new();
     let mut delete = connection.prepare("DELETE FROM reservation WHERE port = ?")?;
     let mut put = connection.prepare(rows::PUT_RESERVATION)?;
     let mut release = connection.prepare("INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?)")?;
@@ -386,8 +401,10 @@ fn write(
                 rows::insert(&mut put, reservation)?;
             }
         }
-        if let Some(event) = change.event(at) {
+        if let Some(mut event) = change.event(at) {
             rows::insert_event(&mut record, &event)?;
+            event.id = connection.last_insert_rowid();
+            events.push(event);
         }
     }
     if cleaned {
@@ -395,7 +412,7 @@ fn write(
     }
     connection
         .execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", [MAX_EVENTS])?;
-    Ok(())
+    Ok(events)
 }
 
 /// The rollback journal of a database (<https://www.sqlite.org/tempfiles.html>).

@@ -18,6 +18,7 @@
 //!   ├ conformance pure: what every policy must do, and an author's own cases
 //!   ├ simulation  pure: a workload played through a strategy
 //!   ├ system      the world: git, probe, process behind one trait
+//!   ├ hook        a command that is told of events
 //!   ├ lock        one writer at a time
 //!   ├ ledger      reservations, released ports and events; SQLite stays inside
 //!   └ plan        pure: what was observed + what policies answer → what to do
@@ -43,6 +44,7 @@ mod conformance;
 mod engine;
 mod event;
 mod git;
+mod hook;
 mod ledger;
 mod lock;
 mod observed;

@@ -5,7 +5,7 @@ use hythe_engine::{Engine, EventFilter, EventKind, Host, Port, System, Timestamp
 
 use super::short;
 use crate::failure::Failure;
-use crate::output::{Output, clean, document, json};
+use crate::output::{Output, clean, json};
 
 /// Show what happened to reservations, oldest first
 ///
@@ -56,7 +56,7 @@ impl Log {
         let mut text = String::new();
         for event in &events {
             let line = if output.json {
-                json(&document::event(event))
+                json(&event.document())
             } else {
                 let from = event.from.map(|from| format!(" (was {from})")).unwrap_or_default();
                 let policy =

@@ -42,7 +42,7 @@ impl Show {
             ..EventFilter::default()
         })?;
         if output.json {
-            let history: Vec<_> = events.iter().map(document::event).collect();
+            let history: Vec<_> = events.iter().map(Event::document).collect();
             return output.print_json(&json!({
                 "version": 1,
                 "reservation": document::reservation(&listed.observed),

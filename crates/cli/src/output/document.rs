@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use hythe_engine::{
-    Change, Cost, Event, Explanation, FoundPlugin, Listed, Liveness, Observed, PluginFacts,
-    Reserved, TypicalCall,
+    Change, Cost, Explanation, FoundPlugin, Listed, Liveness, Observed, PluginFacts, Reserved,
+    TypicalCall,
 };
 use serde_json::{Value, json};
 
@@ -101,26 +101,6 @@ pub(crate) fn listeners(listed: &[Listed]) -> Value {
         })
     });
     documents.collect()
-}
-
-/// An event.
-pub(crate) fn event(event: &Event) -> Value {
-    json!({
-        "version": 1,
-        "id": event.id,
-        "at": event.at,
-        "event": event.kind.word(),
-        "port": event.port,
-        "from": event.from,
-        "scope": event.scope,
-        "directory": path(&event.directory),
-        "service": event.service,
-        "project": event.project,
-        "agent": event.agent,
-        "key": event.key,
-        "policy": event.policy,
-        "reason": event.reason,
-    })
 }
 
 /// What was released, or would be.

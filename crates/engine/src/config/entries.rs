@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::hook::Hook;
 use super::origin::{Origin, Set};
 use super::settings::Settings;
 use super::value::UNITS;
@@ -67,6 +68,7 @@ impl Settings {
         list.add("limits.answer_size", &self.limits.answer_size, |bytes| size(*bytes));
         list.add("limits.stack", &self.limits.stack, |bytes| size(*bytes));
         list.add("limits.compile_time", &self.limits.compile_time, duration);
+        list.each("hook", &self.hooks, hook);
         list.0
     }
 }
@@ -94,8 +96,12 @@ impl<'a> Entries<'a> {
     }
 
     fn union(&mut self, name: &str, ranges: &'a [Set<PortRange>]) {
-        let value = array(ranges.iter().map(|range| ports(range.value)));
-        let mut origins: Vec<_> = ranges.iter().map(|range| &range.origin).collect();
+        self.each(name, ranges, |range| ports(*range));
+    }
+
+    fn each<T>(&mut self, name: &str, elements: &'a [Set<T>], write: impl Fn(&T) -> String) {
+        let value = array(elements.iter().map(|element| write(&element.value)));
+        let mut origins: Vec<_> = elements.iter().map(|element| &element.origin).collect();
         if origins.is_empty() {
             origins.push(&Origin::BuiltIn);
         }
@@ -109,6 +115,13 @@ pub(super) fn ports(range: PortRange) -> String {
     } else {
         quoted(&range.to_string())
     }
+}
+
+fn hook(hook: &Hook) -> String {
+    let on = array(hook.on.iter().map(|kind| quoted(kind.word())));
+    let command = array(hook.command().map(|word| quoted(&word.to_string_lossy())));
+    let timeout = duration(&hook.timeout);
+    format!("{{ on = {on}, command = {command}, timeout = {timeout} }}")
 }
 
 fn duration(duration: &Duration) -> String {

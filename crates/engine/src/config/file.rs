@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::{ConfigError, Fault};
+use super::hook::{self, Hook};
 use super::origin::{Origin, Role, Set};
 use super::rule::{Pattern, Rule, anchor};
 use super::settings::{Declaration, OnConflict, PluginSettings, ServiceSettings};
@@ -37,6 +38,9 @@ pub(super) struct Layer {
     pub(super) answer_size: Option<Set<u64>>,
     pub(super) stack: Option<Set<u64>>,
     pub(super) compile_time: Option<Set<Duration>>,
+    pub(super) hooks: Vec<Set<Hook>>,
+    /// Whether the hooks of the weaker layers do not run.
+    pub(super) hookless: bool,
 }
 
 /// A whole file. Only the user's has rules.
@@ -51,7 +55,7 @@ impl File {
     pub(super) fn read(source: &Source, home: Option<&Path>) -> Result<Self, ConfigError> {
         let document = source.parse()?;
         let mut table = Table::root(source, document.get_ref());
-        table.only_the_user_may_say(&["cleanup", "ledger", "limits", "directory"])?;
+        table.only_the_user_may_say(&["cleanup", "ledger", "limits", "hook", "directory"])?;
         let mut layer = Layer::read(&mut table, home)?;
         if let Some(mut cleanup) = table.take_table("cleanup")? {
             layer.cleanup_every = cleanup.take("every", value::duration)?;
@@ -70,6 +74,8 @@ impl File {
             layer.compile_time = limits.take("compile_time", value::duration)?;
             limits.finish()?;
         }
+        let hooks = table.take_tables("hook")?.into_iter();
+        layer.hooks = hooks.map(|hook| hook::read(hook, home)).collect::<Result<_, _>>()?;
         let rules = table.take_tables("directory")?.into_iter();
         let rules = rules.map(|rule| read_rule(rule, home)).collect::<Result<_, _>>()?;
         table.finish()?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::choice::Choice;
 use super::digest::Digest;
 use super::file::Layer;
+use super::hook::Hook;
 use super::origin::{Authority, Origin, Set};
 use crate::port::{Port, PortRange};
 use crate::reservation::{Label, Lease, NameError, Scope, Service, words};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub lock_timeout: Set<Duration>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[[hook]]`: what is run after events, in the order of the file. The user's word alone.
+    pub hooks: Vec<Set<Hook>>,
     /// The directory of the project's files; `None` when there are none.
     pub project_directory: Option<PathBuf>,
 }
@@ -153,12 +156,15 @@ pub struct Overrides {
     pub project: Option<Set<Label>>,
     /// `strategy`: of several choices for the same policy the last one holds.
     pub strategy: Vec<Set<Choice>>,
+    /// Whether no hook is run: what a hook does must not run hooks.
+    pub hookless: bool,
 }
 
 impl From<Overrides> for Layer {
     fn from(overrides: Overrides) -> Self {
-        let Overrides { range, on_conflict, lock_timeout, project, strategy } = overrides;
-        let mut layer = Self { project, range, on_conflict, lock_timeout, ..Self::default() };
+        let Overrides { range, on_conflict, lock_timeout, project, strategy, hookless } = overrides;
+        let mut layer =
+            Self { project, range, on_conflict, lock_timeout, hookless, ..Self::default() };
         for Set { value, origin } in strategy {
             match value {
                 Choice::Key(value) => layer.key = Some(Set { value, origin }),
@@ -205,6 +211,7 @@ impl Settings {
                 stack: Set::built_in(256 << 10),
                 compile_time: Set::built_in(Duration::from_mins(1)),
             },
+            hooks: Vec::new(),
             project_directory: None,
         }
     }
@@ -245,6 +252,10 @@ impl Settings {
         replace(&mut self.limits.answer_size, layer.answer_size.as_ref());
         replace(&mut self.limits.stack, layer.stack.as_ref());
         replace(&mut self.limits.compile_time, layer.compile_time.as_ref());
+        if layer.hookless {
+            self.hooks.clear();
+        }
+        self.hooks.extend_from_slice(&layer.hooks);
     }
 }
 

@@ -280,7 +280,7 @@ fn entries_read_back_as_the_configuration_they_show() {
             USER,
             "[ports]\nexclude = [1, '2-3']\n[plugins.mine]\npath = '/m.wasm'\n\
              options = { 'a b' = { x = 1 }, c = [true] }\n[services.'@shop/db']\nport = 5432\n\
-             ttl = '90m'\n",
+             ttl = '90m'\n[[hook]]\ncommand = ['a', '$\"']\non = ['moved']\n",
         ),
         (PROJECT, "project = 'a \"b\"'\nports.exclude = [4]\n"),
     ]);
@@ -312,6 +312,7 @@ fn entries_read_back_as_the_configuration_they_show() {
             "limits.answer_size = \"1MiB\"",
             "limits.stack = \"256KiB\"",
             "limits.compile_time = \"1m\"",
+            "hook = [{ on = [\"moved\"], command = [\"a\", \"$\\\"\"], timeout = \"10s\" }]",
         ]
     );
     let origins: Vec<_> = entries[1].origins.iter().map(|origin| world.shown(origin)).collect();

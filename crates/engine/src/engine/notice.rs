@@ -84,6 +84,15 @@ pub enum Notice {
         /// How many.
         count: usize,
     },
+    /// A hook did not do its work. What it was told of has happened all the same.
+    HookFailed {
+        /// Where it is configured.
+        hook: String,
+        /// Its program.
+        program: String,
+        /// Why.
+        reason: String,
+    },
     /// A reservation was released while its server still runs.
     ReleasedWhileServed {
         /// The port.
@@ -123,6 +132,9 @@ impl fmt::Display for Notice {
             }
             Self::CleanedUp { count: 1 } => f.write_str("cleanup released 1 reservation"),
             Self::CleanedUp { count } => write!(f, "cleanup released {count} reservations"),
+            Self::HookFailed { hook, program, reason } => {
+                write!(f, "{hook}: hook `{program}` failed: {reason}")
+            }
             Self::ReleasedWhileServed { port } => {
                 write!(f, "port {port} was released while its server is still running")
             }

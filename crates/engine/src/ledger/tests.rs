@@ -212,6 +212,20 @@ fn the_latest_is_what_was_given_last() {
 }
 
 #[test]
+fn a_commit_answers_with_the_events_that_it_wrote() {
+    let (_directory, path) = nowhere();
+    let changes =
+        [20000, 20001].map(|port| Change::Reserved(reservation(port, &format!("s{port}"))));
+    let mut events = Ledger::create(&path, at(1), &changes, false).unwrap();
+    let mut ledger = writable(&path).unwrap();
+    let touched = [Change::Touched(reservation(20000, "s20000"))];
+    assert_eq!(ledger.commit(at(2), &touched, true).unwrap(), []);
+    events.extend(ledger.commit(at(3), &[released(20000, "s20000")], false).unwrap());
+    assert_eq!(events.iter().map(|event| event.id).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(events, ledger.events(&EventFilter::default()).unwrap());
+}
+
+#[test]
 fn events_are_found_by_what_they_are_about() {
     let moved = Change::Moved {
         from: port(20000),

@@ -38,6 +38,7 @@ fn some_things_only_the_user_may_say() {
             ("[limits]\nfuel = 1", "1:2", "limits"),
             ("[ledger]\n", "1:2", "ledger"),
             ("[cleanup]\n", "1:2", "cleanup"),
+            ("[[hook]]\ncommand = ['x']", "1:3", "hook"),
             ("[[directory]]\nmatch = '/**'", "1:3", "directory"),
         ] {
             assert_eq!(
