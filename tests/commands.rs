@@ -6,8 +6,10 @@ mod hooks;
 mod list;
 mod log;
 mod map;
+mod move_;
 mod release;
 mod terminal;
+mod watch;
 
 use std::fs;
 use std::io::Write;
@@ -258,7 +260,7 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "reserve",
     "get",
     "release",
@@ -267,7 +269,9 @@ const COMMANDS: [&str; 15] = [
     "lock",
     "unlock",
     "cleanup",
+    "move",
     "log",
+    "watch",
     "config",
     "plugin",
     "completions",

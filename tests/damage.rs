@@ -121,11 +121,11 @@ fn the_databases_of_others_are_refused() {
     let ward = Ward::new();
     ward.is_refused(&altered(&ward, "PRAGMA application_id = 1"), "another application");
     ward.is_refused(&altered(&ward, "PRAGMA application_id = 0"), "no application");
-    ward.is_refused(&altered(&ward, "PRAGMA user_version = 2"), "a later schema");
+    ward.is_refused(&altered(&ward, "PRAGMA user_version = 3"), "a later schema");
     ward.is_refused(&altered(&ward, "PRAGMA user_version = 2147483647"), "the last schema");
     ward.is_refused(&altered(&ward, "PRAGMA user_version = -1"), "a schema before the first");
 
-    ward.put(&altered(&ward, "PRAGMA user_version = 2"));
+    ward.put(&altered(&ward, "PRAGMA user_version = 3"));
     assert!(ward.run(&["get"]).fails(9).contains("upgrade hythe"));
     let mut command = ward.world.command(&ward.place);
     let said = Run::from(calm(command.args(["get", "--json"]))).fails(9);

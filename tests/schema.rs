@@ -119,6 +119,7 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "list",
         "show",
         "released",
+        "move",
         "lock",
         "log-event",
         "map",
@@ -300,11 +301,20 @@ fn log_events() {
     world.reserve(&shop, &["mine"]);
     age(&world);
     world.run(&shop, ["cleanup"]).ok();
-    let text = world.run(&shop, ["log", "--json", "--limit", "1000"]).ok();
+    fs::rename(&shop, world.root().join("store")).unwrap();
+    for dry in [&["--dry-run"][..], &[]] {
+        let arguments = [&["move", "../shop", "."], dry].concat();
+        checked(&world, "store", "move", &arguments);
+    }
+    let arguments = ["log", "--json", "--limit", "1000"];
+    let text = world.run(&world.dir("store"), arguments).ok();
+    let watched = ["watch", "--json", "--since", "1h", "--timeout", "0s"];
+    assert_eq!(world.run(&world.dir("store"), watched).ok(), text);
     let events = text.lines().map(|line| valid("log-event", serde_json::from_str(line).unwrap()));
     let kinds: BTreeSet<_> =
         events.map(|event| event["event"].as_str().unwrap().to_owned()).collect();
-    let all = ["locked", "moved", "released", "reserved", "returned", "unlocked", "updated"];
+    let all =
+        ["locked", "moved", "released", "relocated", "reserved", "returned", "unlocked", "updated"];
     assert_eq!(kinds, all.map(str::to_owned).into());
 }
 

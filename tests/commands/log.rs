@@ -42,9 +42,9 @@ fn everything_that_happens_is_logged_in_order() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 7);
     let shop = world.root().join("shop");
-    let told = format!("Z  reserved  {first}  main  {}", shop.display());
+    let told = format!("Z  reserved   {first}  main  {}", shop.display());
     assert!(lines[0].ends_with(&told), "{}", lines[0]);
-    assert!(lines[4].contains(&format!("moved     {second} (was {first})")), "{}", lines[4]);
+    assert!(lines[4].contains(&format!("moved      {second} (was {first})")), "{}", lines[4]);
     assert!(lines[5].ends_with(": asked to"), "{}", lines[5]);
 }
 
@@ -60,6 +60,17 @@ fn a_log_is_filtered() {
     assert_eq!(kinds(&events(&world, &["-n", "2"])), ["released", "returned"], "the latest");
     assert_eq!(events(&world, &["--limit", "0"]), Vec::<Value>::new());
     assert_eq!(kinds(&events(&world, &["--kind", "moved", "--port", &first])), ["moved"]);
+
+    world.reserve(&world.dir("shop/web"), &["web", "--project", "p"]);
+    let below = world.root().join("shop/web").to_str().unwrap().to_owned();
+    for by in [&["--service", "web"][..], &["--project", "p"], &["--below", &below]] {
+        assert_eq!(kinds(&events(&world, by)), ["reserved"], "{by:?}");
+        assert_eq!(events(&world, by)[0]["service"], "web", "{by:?}");
+    }
+    assert_eq!(events(&world, &["--below", "shop"]).len(), 8);
+    assert_eq!(events(&world, &["--below", "sho"]).len(), 0, "not every path that begins so");
+    world.run(&world.dir("shop/web"), ["release", "web"]).ok();
+    edit(&world, "DELETE FROM event WHERE service = 'web'");
 
     edit(&world, "UPDATE event SET at = at - 7200000 WHERE id <= 3");
     assert_eq!(events(&world, &["--since", "1h"]).len(), 4);

@@ -82,16 +82,85 @@ fn everything_below_is_released_but_not_the_home_directory() {
     }
     let beside = world.reserve(&world.dir("home/workshop"), &[]);
     for directory in [world.home(), world.root(), "/".into()] {
-        let error = world.run(&directory, ["release", "--recursive"]).fails(8);
-        assert!(error.contains("contains the home directory"), "{error}");
-        assert!(error.contains("hint: hythe release --recursive --force"), "{error}");
+        for dry in [&[][..], &["--dry-run"]] {
+            let error = world.run(&directory, [&["release", "--recursive"], dry].concat()).fails(8);
+            let told = format!(
+                "contains the home directory: everything would go, 4 in all, of {}, ",
+                work.display()
+            );
+            assert!(error.contains(&told), "{error}");
+            assert!(error.contains(" and 1 more"), "{error}");
+            assert!(error.contains("hint: hythe release --recursive --force --dry-run"), "{error}");
+        }
     }
     assert_eq!(ports(&world).len(), 4);
     let document = world.run(&work, ["release", "--recursive", "--json"]).json();
     assert_eq!(released(&document).len(), 3);
     assert_eq!(ports(&world), [beside]);
-    world.run(&world.home(), ["release", "--recursive", "--force"]).ok();
+    let all = ["release", "--recursive", "--force"];
+    let shown = world.run(&world.home(), [&all[..], &["--dry-run", "--json"]].concat()).json();
+    assert_eq!(released(&shown), [u64::from(beside)]);
+    world.run(&world.home(), all).ok();
     assert!(ports(&world).is_empty());
+    world.run(&world.home(), ["release", "--recursive"]).fails(7);
+}
+
+#[test]
+fn a_recursive_release_stays_in_its_checkout() {
+    let world = Harbour::new();
+    let shop = world.repository("work/shop");
+    let blog = world.repository("work/blog");
+    let plain = world.dir("work/plain");
+    world.git(&shop, &["worktree", "add", "--quiet", ".worktrees/fix"]);
+    let fix = shop.join(".worktrees/fix");
+    let [shops, blogs, plains, fixes] =
+        [&shop, &blog, &plain, &fix].map(|directory| world.reserve(directory, &[]));
+    let work = world.dir("work");
+    let recursive = |directory: &std::path::Path, more: &[&str]| {
+        world.run(directory, [&["release", "--recursive"], more].concat())
+    };
+    for dry in [&[][..], &["--dry-run"]] {
+        let error = recursive(&work, dry).fails(8);
+        let told = format!(
+            "reservations of other checkouts are below {}, 3 of 4: {}, {}, {}\n",
+            work.display(),
+            blog.display(),
+            shop.display(),
+            fix.display()
+        );
+        assert!(error.contains(&told), "{error}");
+        // A worktree that lies in the main one is another agent's.
+        let error = recursive(&shop, dry).fails(8);
+        assert!(error.contains(&format!(", 1 of 2: {}\n", fix.display())), "{error}");
+    }
+    assert_eq!(ports(&world).len(), 4);
+    let shown = recursive(&work, &["--force", "-n", "--json"]).json();
+    assert_eq!(released(&shown).len(), 4);
+    recursive(&fix, &[]).ok();
+    recursive(&shop, &[]).ok();
+    assert!(![shops, fixes].iter().any(|port| ports(&world).contains(port)));
+    // A checkout that is gone is nobody's.
+    std::fs::remove_dir_all(&blog).unwrap();
+    let document = recursive(&work, &["--json"]).json();
+    assert_eq!(released(&document).len(), 2);
+    assert!(![blogs, plains].iter().any(|port| ports(&world).contains(port)));
+}
+
+#[test]
+fn a_submodule_goes_with_its_checkout() {
+    let world = Harbour::new();
+    let library = world.repository("library");
+    let shop = world.repository("shop");
+    let address = library.to_str().unwrap();
+    world.git(&shop, &["submodule", "--quiet", "add", address, "vendor/library"]);
+    let module = shop.join("vendor/library");
+    let main = world.reserve(&shop, &[]);
+    world.reserve(&module, &[]);
+    world.run(&module, ["release", "--recursive"]).ok();
+    assert_eq!(ports(&world), [main]);
+    world.reserve(&module, &[]);
+    let document = world.run(&shop, ["release", "--recursive", "--json"]).json();
+    assert_eq!(released(&document).len(), 2);
 }
 
 #[test]

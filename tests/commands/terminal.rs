@@ -10,7 +10,7 @@ use crate::listener::{Harbour, Server};
 use crate::support::{HYTHE, Run, World};
 
 /// What people type that has a result.
-const RESULTS: [&[&str]; 13] = [
+const RESULTS: [&[&str]; 14] = [
     &["reserve"],
     &["reserve", "--json"],
     &["get"],
@@ -19,6 +19,7 @@ const RESULTS: [&[&str]; 13] = [
     &["list", "--format", "csv"],
     &["show"],
     &["log"],
+    &["watch", "--since", "1h", "--count", "1"],
     &["config", "show", "--origin"],
     &["config", "path"],
     &["plugin", "list"],

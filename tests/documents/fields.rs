@@ -48,7 +48,8 @@ fn every_json_field_is_documented() {
         ("get", &["get"][..]),
         ("list", &["list"]),
         ("show", &["show"]),
-        ("log", &["log", "--limit", "1"]),
+        ("log, watch", &["log", "--limit", "1"]),
+        ("log, watch", &["watch", "--limit", "1", "--count", "1"]),
         ("lock, unlock", &["lock", "a"]),
         ("lock, unlock", &["unlock", "a"]),
         ("release, cleanup", &["release", "a"]),
@@ -69,10 +70,16 @@ fn every_json_field_is_documented() {
     ] {
         assert_eq!(table(name), fields(&json(arguments)), "{arguments:?}");
     }
+    let old = world.dir("old");
+    world.reserve(&old, &["moved"]);
+    fs::remove_dir(&old).unwrap();
+    let moved = json(&["move", "../old", "."]);
+    assert_eq!(table("move"), fields(&moved));
     fs::write(shop.join("cases.toml"), CASE).unwrap();
     let tested = ["plugin", "test", "ttl", "--runs", "1"];
     let simulated = json(&["plugin", "simulate", "--requests", "100"]);
     let nested = [
+        ("move", moved["moved"][0].clone()),
         ("release, cleanup", json(&["release", "b"])["released"][0].clone()),
         ("config show", json(&["config", "show"])["settings"][0].clone()),
         ("config path", json(&["config", "path"])["files"][0].clone()),

@@ -8,8 +8,8 @@ use hythe_engine::config::{Choice, Role};
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, exclude, get, list, lock, log, man, map, plugin, release,
-    reserve, show,
+    cleanup, completions, config, exclude, get, list, lock, log, man, map, move_, plugin, release,
+    reserve, show, watch,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -82,7 +82,9 @@ pub(crate) enum Command {
     Lock(lock::Lock),
     Unlock(lock::Unlock),
     Cleanup(cleanup::Cleanup),
+    Move(move_::Move),
     Log(log::Log),
+    Watch(watch::Watch),
     Map(map::Map),
     Exclude(exclude::Exclude),
     #[command(subcommand)]

@@ -10,10 +10,12 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod map;
+pub(crate) mod move_;
 pub(crate) mod plugin;
 pub(crate) mod release;
 pub(crate) mod reserve;
 pub(crate) mod show;
+pub(crate) mod watch;
 
 use std::path::Path;
 

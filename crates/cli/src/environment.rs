@@ -65,6 +65,12 @@ impl Environment {
         };
         Ok(Self { home, directory, task: parsed("HYTHE_TASK")?, agent: parsed("HYTHE_AGENT")? })
     }
+
+    /// A directory that was named, as the ledger has it: without symbolic links where it exists.
+    pub(crate) fn existing(&self, directory: &Path) -> PathBuf {
+        let directory = self.directory.join(directory);
+        directory.canonicalize().unwrap_or(directory)
+    }
 }
 
 /// The settings that flags and variables set; a flag is stronger.

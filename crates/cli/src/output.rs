@@ -41,12 +41,18 @@ impl Output {
     }
 
     /// Writes a result. A reader that has gone away has had enough: that is no failure.
-    #[expect(clippy::unused_self, reason = "who writes a result has been told how to write")]
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        self.deliver(text).map(drop)
+    }
+
+    /// Writes a part of a result. The answer is whether there is still a reader.
+    #[expect(clippy::unused_self, reason = "who writes a result has been told how to write")]
+    pub(crate) fn deliver(&self, text: &str) -> Result<bool, Failure> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(&error)),
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::output(&error)),
         }
     }
 

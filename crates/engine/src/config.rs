@@ -78,6 +78,7 @@ pub struct ConfigFiles {
 pub struct Config {
     settings: Settings,
     user: File,
+    overrides: Layer,
     files: Vec<Candidate>,
     home: Option<PathBuf>,
 }
@@ -110,7 +111,12 @@ impl Config {
         place: &Place,
         overrides: Overrides,
     ) -> Result<Self, ConfigError> {
-        Self::read(files, place, overrides, None)
+        Self::read(files, place, overrides.into(), None)
+    }
+
+    /// The configuration for another place, under the same flags and variables.
+    pub fn elsewhere(&self, files: &ConfigFiles, place: &Place) -> Result<Self, ConfigError> {
+        Self::read(files, place, self.overrides.clone(), None)
     }
 
     /// Checks the configuration of `place` as it would be with another text of one of its files.
@@ -119,13 +125,13 @@ impl Config {
         place: &Place,
         draft: &Draft,
     ) -> Result<(), ConfigError> {
-        Self::read(files, place, Overrides::default(), Some(draft)).map(drop)
+        Self::read(files, place, Layer::default(), Some(draft)).map(drop)
     }
 
     fn read(
         files: &ConfigFiles,
         place: &Place,
-        overrides: Overrides,
+        overrides: Layer,
         draft: Option<&Draft>,
     ) -> Result<Self, ConfigError> {
         let home = files.home.as_deref();
@@ -154,7 +160,6 @@ impl Config {
         let local = read(&nearest.join(LOCAL_FILE), Role::Local)?.unwrap_or_default();
         let users: Vec<_> = std::iter::once(&user.layer).chain(rules.layers(&user.rules)).collect();
         authority::check_project(&[&project.layer, &local.layer], &settings)?;
-        let overrides = Layer::from(overrides);
         let layers = users.into_iter().chain([&project.layer, &local.layer, &overrides]);
         authority::check_plugins(&layers.collect::<Vec<_>>())?;
 
@@ -162,7 +167,7 @@ impl Config {
             settings.apply(layer);
         }
         settings.project_directory = directory.map(Path::to_owned);
-        Ok(Self { settings, user, files: found, home: files.home.clone() })
+        Ok(Self { settings, user, overrides, files: found, home: files.home.clone() })
     }
 
     /// What holds for the place.

@@ -11,10 +11,12 @@ mod notice;
 mod observe;
 mod plugin;
 mod release;
+mod relocate;
 mod replace;
 mod request;
 mod reserve;
 mod strategy;
+mod watch;
 
 use std::cell::RefCell;
 use std::fs;
@@ -30,9 +32,11 @@ pub use plugin::{
     AddRequest, BenchReport, CheckReport, Checked, Cost, Declared, FoundPlugin, Inspection,
     PluginFacts, RemoveRequest, Simulated, Subject, TestReport, TestRequest, TypicalCall, Which,
 };
+pub use relocate::{RelocateRequest, Relocated};
 pub use request::{
     CleanupRequest, ListFilter, Listed, Outcome, ReleaseRequest, ReserveRequest, Reserved, Target,
 };
+pub use watch::Watcher;
 
 use crate::config::{Config, ConfigFiles, Overrides, Set, Settings};
 use crate::event::{Change, Event};
@@ -178,11 +182,7 @@ impl<'a> Engine<'a> {
 
     /// The project that this place belongs to: as configured, else the name of its repository.
     fn project(&self) -> Option<Label> {
-        let configured = self.settings().project.as_ref().map(|project| project.value.clone());
-        configured.or_else(|| {
-            let checkout = self.place.checkout.as_ref()?;
-            checkout.name.as_deref().and_then(Label::nearest)
-        })
+        project(self.settings(), &self.place)
     }
 
     /// What may be given here, while these ports are reserved and frozen.
@@ -249,4 +249,13 @@ impl<'a> Engine<'a> {
         };
         services.iter().map(derive).collect()
     }
+}
+
+/// The project that a place with these settings belongs to.
+fn project(settings: &Settings, place: &Place) -> Option<Label> {
+    let configured = settings.project.as_ref().map(|project| project.value.clone());
+    configured.or_else(|| {
+        let checkout = place.checkout.as_ref()?;
+        checkout.name.as_deref().and_then(Label::nearest)
+    })
 }

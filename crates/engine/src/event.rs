@@ -42,6 +42,13 @@ pub enum Change {
         /// Why.
         reason: String,
     },
+    /// The directory of a reservation was moved, and the reservation went with it.
+    Relocated {
+        /// The directory it had.
+        from: PathBuf,
+        /// The reservation as it is now.
+        to: Reservation,
+    },
     /// A reservation was used; nothing else about it changed.
     Touched(Reservation),
 }
@@ -63,6 +70,8 @@ pub enum EventKind {
     Unlocked,
     /// A key lost its port.
     Released,
+    /// The directory of a reservation was moved.
+    Relocated,
 }
 
 words!(
@@ -74,7 +83,8 @@ words!(
     Updated = "updated",
     Locked = "locked",
     Unlocked = "unlocked",
-    Released = "released"
+    Released = "released",
+    Relocated = "relocated"
 );
 
 /// Something that happened to a reservation, as the ledger remembers it.
@@ -140,6 +150,7 @@ impl Change {
             Self::Reserved(reservation)
             | Self::Returned(reservation)
             | Self::Moved { to: reservation, .. }
+            | Self::Relocated { to: reservation, .. }
             | Self::Updated(reservation)
             | Self::Locked(reservation)
             | Self::Unlocked(reservation)
@@ -162,6 +173,10 @@ impl Change {
             Self::Unlocked(_) => (EventKind::Unlocked, None, None, None),
             Self::Released { policy, reason, .. } => {
                 (EventKind::Released, None, policy.clone(), Some(reason.clone()))
+            }
+            Self::Relocated { from, .. } => {
+                let reason = format!("from {}", from.display());
+                (EventKind::Relocated, None, None, Some(reason))
             }
             Self::Touched(_) => return None,
         };

@@ -10,8 +10,10 @@
 //! look-up. `cargo bench -p hythe-engine --bench journal` measures both.
 
 mod error;
+mod events;
 mod rows;
 mod schema;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +27,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 pub use error::{LedgerError, LedgerProblem};
+pub use events::EventFilter;
+pub use stamp::Stamp;
 
-use crate::event::{Change, Event, EventKind};
+use crate::event::{Change, Event};
 use crate::port::Port;
 use crate::reservation::{Key, Reservation};
 use crate::time::Timestamp;
@@ -59,23 +63,6 @@ pub struct Occupancy {
     pub frozen: Vec<Port>,
     /// The port that was given most recently.
     pub latest: Option<Port>,
-}
-
-/// Which events are asked for.
-#[derive(Debug, Clone, Default)]
-pub struct EventFilter {
-    /// Only events with a higher number than this.
-    pub after: Option<i64>,
-    /// Only events at this time or later.
-    pub since: Option<Timestamp>,
-    /// Only events of this port, before or after a move.
-    pub port: Option<Port>,
-    /// Only events of this key.
-    pub key: Option<String>,
-    /// Only events of this kind.
-    pub kind: Option<EventKind>,
-    /// At most this many, the latest.
-    pub limit: Option<u32>,
 }
 
 type Outcome<T> = Result<T, LedgerError>;
@@ -256,14 +243,11 @@ impl Ledger {
 
     /// The ports that are taken by reservations of `directory` and the directories below it.
     pub fn occupied_below(&self, directory: &Path) -> Outcome<Occupancy> {
-        // Everything below begins with the directory and a slash; `0` is the byte after the slash.
-        let bytes = directory.as_os_str().as_bytes();
-        // The root ends with its slash already.
-        let bound = |end: u8| [bytes.strip_suffix(b"/").unwrap_or(bytes), &[end]].concat();
+        let [first, end] = below(directory);
         let reserved = self.list(
             "SELECT port FROM reservation WHERE directory = ?1 \
                 OR (directory >= ?2 AND directory < ?3) ORDER BY created_at",
-            (bytes, bound(b'/'), bound(b'0')),
+            (directory.as_os_str().as_bytes(), first, end),
             rows::port,
         )?;
         let latest = reserved.last().copied();
@@ -287,30 +271,6 @@ impl Ledger {
             .query_row("SELECT cleaned_at FROM state WHERE id = 1", [], |row| row.get(0))
             .map(Timestamp::from_millis)
             .map_err(self.failed())
-    }
-
-    /// What happened, oldest first.
-    pub fn events(&self, filter: &EventFilter) -> Outcome<Vec<Event>> {
-        let sql = format!(
-            "SELECT {} FROM event WHERE id > ?1 AND at >= ?2 \
-                AND (?3 IS NULL OR port = ?3 OR from_port = ?3) AND (?4 IS NULL OR key = ?4) \
-                AND (?5 IS NULL OR kind = ?5) ORDER BY id DESC LIMIT ?6",
-            rows::EVENT
-        );
-        let mut events = self.list(
-            &sql,
-            (
-                filter.after.unwrap_or(0),
-                filter.since.map_or(0, Timestamp::millis),
-                filter.port.map(Port::get),
-                filter.key.as_deref(),
-                filter.kind.map(EventKind::word),
-                filter.limit.map_or(-1, i64::from),
-            ),
-            rows::event,
-        )?;
-        events.reverse();
-        Ok(events)
     }
 
     /// Writes all of `changes` and their events, or nothing; the events, with their numbers. `cleaned`
@@ -366,6 +326,15 @@ impl Ledger {
     }
 }
 
+/// What the paths below a directory lie between, as bytes: the first included, the last not.
+fn below(directory: &Path) -> [Vec<u8>; 2] {
+    // Everything below begins with the directory and a slash; `0` is the byte after the slash.
+    let bytes = directory.as_os_str().as_bytes();
+    // The root ends with its slash already.
+    let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
+    [b'/', b'0'].map(|end| [bytes, &[end]].concat())
+}
+
 fn write(
     connection: &Connection,
     at: Timestamp,
@@ -378,6 +347,10 @@ fn write(
     let mut release = connection.prepare("INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?)")?;
     let mut claim = connection.prepare("DELETE FROM released WHERE port = ?")?;
     let mut record = connection.prepare(rows::PUT_EVENT)?;
+    // One may get the key that another still has.
+    for change in changes.iter().filter(|change| matches!(change, Change::Relocated { .. })) {
+        delete.execute([change.reservation().port.get()])?;
+    }
     for change in changes {
         let reservation = change.reservation();
         let left = match change {
@@ -392,6 +365,9 @@ fn write(
         }
         match change {
             Change::Released { .. } => {}
+            Change::Relocated { .. } => {
+                rows::insert(&mut put, reservation)?;
+            }
             Change::Reserved(_) | Change::Returned(_) | Change::Moved { .. } => {
                 rows::insert(&mut put, reservation)?;
                 claim.execute([reservation.port.get()])?;

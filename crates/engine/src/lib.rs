@@ -69,8 +69,8 @@ pub use engine::{
     AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
     Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
     ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
-    ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target,
-    TestReport, TestRequest, TypicalCall, Which,
+    ReleaseRequest, RelocateRequest, Relocated, RemoveRequest, ReserveRequest, Reserved, Simulated,
+    Subject, Target, TestReport, TestRequest, TypicalCall, Watcher, Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};

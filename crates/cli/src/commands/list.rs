@@ -63,10 +63,7 @@ impl List {
         environment: &Environment,
         output: &Output,
     ) -> Result<(), Failure> {
-        let below = self.below.as_ref().map(|below| {
-            let below = environment.directory.join(below);
-            below.canonicalize().unwrap_or(below)
-        });
+        let below = self.below.as_ref().map(|below| environment.existing(below));
         let filter = ListFilter {
             project: self.project.clone(),
             service: self.service.clone(),

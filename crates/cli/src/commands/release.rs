@@ -22,13 +22,13 @@ pub(crate) struct Release {
     /// Release everything of this checkout or directory
     #[arg(long, conflicts_with_all = ["services", "scope", "port"])]
     all: bool,
-    /// Release everything of this directory and the directories below it
+    /// Release everything of this directory and the directories below it, in this checkout
     #[arg(long, conflicts_with_all = ["services", "scope", "port", "all"])]
     recursive: bool,
     /// Release everything of this project
     #[arg(long, value_name = "NAME", conflicts_with_all = ["services", "scope", "port", "all", "recursive"])]
     project: Option<Label>,
-    /// Release what is locked or belongs to another directory as well
+    /// Release what is locked or belongs to another directory or checkout as well
     #[arg(long)]
     force: bool,
     /// Say what would be released, and write nothing

@@ -16,7 +16,7 @@ use crate::port::PortRange;
 use crate::reservation::{Label, Service};
 
 /// What one file, or one rule of it, says: everything is optional.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Layer {
     pub(super) project: Option<Set<Label>>,
     pub(super) range: Option<Set<PortRange>>,

@@ -1,11 +1,13 @@
 //! `release`, `lock` and `unlock`: what is done to reservations that are there.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::{Engine, Error, Notice, ReleaseRequest, Target};
 use crate::event::Change;
 use crate::ledger::Ledger;
 use crate::observed::Listening;
+use crate::place::CheckoutKind;
 use crate::port::PortSet;
 use crate::reservation::{Reservation, Scope, Service};
 
@@ -15,10 +17,13 @@ impl Engine<'_> {
     /// All or none: one that is locked, or belongs to another directory, refuses them all unless
     /// `force` is given.
     pub fn release(&self, request: &ReleaseRequest) -> Result<Vec<Change>, Error> {
-        let targets = self.locate_targets(&request.target, request.force)?;
+        let targets = self.locate_targets(&request.target)?;
         let plan = |ledger: &Ledger| {
             let reservations = self.find_targets(ledger, &targets)?;
             if !request.force {
+                if matches!(request.target, Target::Below) {
+                    self.may_release_below(&reservations)?;
+                }
                 reservations.iter().try_for_each(|reservation| self.may_release(reservation))?;
             }
             let reason = "asked to".to_owned();
@@ -60,7 +65,7 @@ impl Engine<'_> {
         locked: bool,
     ) -> Result<Reservation, Error> {
         let target = Target::Services(vec![service.clone()], scope);
-        let targets = self.locate_targets(&target, false)?;
+        let targets = self.locate_targets(&target)?;
         let Some(ledger) = self.ledger()? else { return Err(nothing(&target)) };
         self.find_targets(&ledger, &targets)?;
         drop(ledger);
@@ -85,28 +90,12 @@ impl Engine<'_> {
     }
 
     /// What a target means here, before the ledger is looked at.
-    fn locate_targets(&self, target: &Target, force: bool) -> Result<Located, Error> {
+    fn locate_targets(&self, target: &Target) -> Result<Located, Error> {
         Ok(match target {
             Target::Services(services, scope) => {
                 let keys = self.keys(services, *scope, false)?;
                 let keys = keys.into_iter().map(|(key, _)| key);
                 Located::Keys(services.iter().cloned().zip(keys).collect())
-            }
-            Target::Below => {
-                let home = self.config.home();
-                let directory = &self.place.directory;
-                let everything = home.is_some_and(|home| home.starts_with(directory))
-                    || directory.parent().is_none();
-                if everything && !force {
-                    return Err(Error::Refused {
-                        what: format!(
-                            "{} contains the home directory: all of your reservations would go",
-                            directory.display()
-                        ),
-                        hint: Some("hythe release --recursive --force".to_owned()),
-                    });
-                }
-                Located::Matching(target.clone())
             }
             other => Located::Matching(other.clone()),
         })
@@ -151,6 +140,55 @@ impl Engine<'_> {
         if reservations.is_empty() { Err(nothing(target)) } else { Ok(reservations) }
     }
 
+    /// Whether what is below this directory may go with it: nothing of other checkouts, and not
+    /// everything that the user has.
+    fn may_release_below(&self, reservations: &[Reservation]) -> Result<(), Error> {
+        let here = &self.place.directory;
+        let everything = self.config.home().is_some_and(|home| home.starts_with(here))
+            || here.parent().is_none();
+        let what = if everything {
+            let directories = reservations.iter().map(|reservation| reservation.directory.clone());
+            format!(
+                "{} contains the home directory: everything would go, {} in all, of {}",
+                here.display(),
+                reservations.len(),
+                told(&directories.collect())
+            )
+        } else {
+            let others = reservations.iter().filter(|it| it.scope == Scope::Directory);
+            let others: Vec<_> =
+                others.filter_map(|it| self.other_checkout(&it.directory)).collect();
+            if others.is_empty() {
+                return Ok(());
+            }
+            format!(
+                "reservations of other checkouts are below {}, {} of {}: {}",
+                here.display(),
+                others.len(),
+                reservations.len(),
+                told(&others.into_iter().collect())
+            )
+        };
+        let hint = "hythe release --recursive --force --dry-run, which shows all that would go";
+        Err(Error::Refused { what, hint: Some(hint.to_owned()) })
+    }
+
+    /// The checkout that a directory below this one is in, when that is not the one that this one is
+    /// in. A submodule is a part of the checkout around it.
+    fn other_checkout(&self, directory: &Path) -> Option<PathBuf> {
+        let here = self.place.checkout.as_ref().map(|checkout| &checkout.root);
+        // What is gone was a part of what is still there around it.
+        let mut place = directory.ancestors().find_map(|it| self.system.locate(it).ok())?;
+        loop {
+            let checkout = place.checkout.filter(|checkout| Some(&checkout.root) != here)?;
+            let above = checkout.root.parent().and_then(|above| self.system.locate(above).ok());
+            match above {
+                Some(above) if checkout.kind == CheckoutKind::Submodule => place = above,
+                _ => return Some(checkout.root),
+            }
+        }
+    }
+
     fn may_release(&self, reservation: &Reservation) -> Result<(), Error> {
         let Reservation { port, service, directory, .. } = reservation;
         let refused = |why: String| {
@@ -169,6 +207,15 @@ impl Engine<'_> {
         }
         Ok(())
     }
+}
+
+/// The first of the paths, and how many more there are.
+fn told(paths: &BTreeSet<PathBuf>) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    let more = paths.len() - shown.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", shown.join(", "))
 }
 
 enum Located {

@@ -96,7 +96,7 @@ pub enum Target {
     Ports(Vec<Port>),
     /// Everything that belongs to this directory.
     Here,
-    /// Everything that belongs to this directory or one below it.
+    /// Everything that belongs to this directory or one below it; of other checkouts only by force.
     Below,
     /// Everything that belongs to a project.
     Project(Label),

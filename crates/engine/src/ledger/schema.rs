@@ -4,7 +4,8 @@ use rusqlite::{Connection, Result};
 
 /// The migrations; the version of a schema is how many of them have been applied. A published one
 /// is never edited: a change is a new file.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/0001_initial.sql"), include_str!("schema/0002_relocated.sql")];
 
 /// Marks the file as a ledger of Hythe: "Hyth" (`PRAGMA application_id`, SQLite file format 1.3.17).
 pub(super) const APPLICATION_ID: i32 = 0x4879_7468;

@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
 
 use super::*;
+use crate::event::{Event, EventKind};
 use crate::reservation::{Lease, Owner, Provenance, Realm, Scope};
 
 fn port(number: u16) -> Port {
@@ -267,6 +268,85 @@ fn the_oldest_events_go_when_there_are_too_many() {
     ledger.commit(at(3), &[Change::Reserved(reservation(20002, "db"))], false).unwrap();
     let events = ledger.events(&EventFilter::default()).unwrap();
     assert_eq!(events.iter().map(|event| event.id).collect::<Vec<_>>(), [2, MAX_EVENTS + 1]);
+}
+
+#[test]
+fn events_are_followed_in_order_and_in_parts() {
+    let (directory, mut ledger) = ledger(&[
+        (1, Change::Reserved(reservation(20000, "web"))),
+        (2, Change::Reserved(reservation(20001, "api"))),
+        (3, Change::Locked(reservation(20000, "web"))),
+    ]);
+    let ids = |events: Vec<Event>| events.iter().map(|event| event.id).collect::<Vec<_>>();
+    let after = |after| EventFilter { after: Some(after), ..EventFilter::default() };
+    assert_eq!(ids(ledger.next_events(&after(0), 2).unwrap()), [1, 2]);
+    assert_eq!(ids(ledger.next_events(&after(2), 2).unwrap()), [3]);
+    assert_eq!(ids(ledger.next_events(&after(3), 2).unwrap()), [0; 0]);
+    assert_eq!(ledger.last_event().unwrap(), 3);
+    let below = |directory: &str| {
+        let filter = EventFilter { directory: Some(directory.into()), ..EventFilter::default() };
+        ids(ledger.next_events(&filter, 9).unwrap())
+    };
+    assert_eq!(below("/work"), [1, 2, 3]);
+    assert_eq!(below("/"), [1, 2, 3]);
+    assert_eq!(below("/work/sho"), [0; 0]);
+
+    let path = directory.path().join("ledger.db");
+    let before = Stamp::of(&path).unwrap();
+    assert_eq!(Stamp::of(&path).unwrap(), before, "nothing happened");
+    ledger.commit(at(4), &[Change::Unlocked(reservation(20000, "web"))], false).unwrap();
+    let after = Stamp::of(&path).unwrap();
+    assert_ne!(after, before);
+    assert!(after.unwrap().is_of(&before.unwrap()));
+    assert_eq!(Stamp::of(&path.with_extension("none")).unwrap(), None);
+}
+
+#[test]
+fn a_reservation_may_follow_to_the_key_that_another_leaves() {
+    let (_directory, mut ledger) = ledger(&[
+        (1, Change::Reserved(reservation(20000, "outer"))),
+        (2, Change::Reserved(reservation(20001, "inner"))),
+    ]);
+    let follow = |number, name| Change::Relocated {
+        from: "/old".into(),
+        to: Reservation { directory: "/new".into(), ..reservation(number, name) },
+    };
+    let changes = [follow(20001, "outer"), follow(20000, "other")];
+    ledger.commit(at(3), &changes, false).unwrap();
+    assert_eq!(ledger.find(&key("outer")).unwrap().unwrap().port, port(20001));
+    assert_eq!(ledger.find(&key("inner")).unwrap(), None);
+    assert_eq!(ledger.released(&key("inner")).unwrap(), [], "no port was given back");
+    let event = ledger.events(&EventFilter::default()).unwrap().pop().unwrap();
+    assert_eq!((event.kind, event.reason.as_deref()), (EventKind::Relocated, Some("from /old")));
+}
+
+#[test]
+fn a_ledger_of_the_first_version_is_brought_up_to_date_with_all_it_holds() {
+    let (_directory, path) = nowhere();
+    let first = Connection::open(&path).unwrap();
+    first.execute_batch(include_str!("schema/0001_initial.sql")).unwrap();
+    first.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
+    first.pragma_update(None, "user_version", 1).unwrap();
+    first
+        .execute_batch(
+            "INSERT INTO event VALUES (7, 1, 'moved', 20001, 20000, 'web', 'directory', 'web', \
+             x'2f61', NULL, NULL, NULL, 'asked to')",
+        )
+        .unwrap();
+    drop(first);
+    let outdated = Ledger::open(&path).map(drop).unwrap_err();
+    assert!(matches!(outdated.problem, LedgerProblem::Outdated), "{outdated}");
+    let mut ledger = Ledger::open_for_writing(&path).unwrap().unwrap();
+    let to = reservation(20001, "web");
+    ledger.commit(at(2), &[Change::Reserved(to.clone())], false).unwrap();
+    ledger.commit(at(3), &[Change::Relocated { from: "/a".into(), to }], false).unwrap();
+    drop(ledger);
+    let ledger = Ledger::open(&path).unwrap().unwrap();
+    let events = ledger.events(&EventFilter::default()).unwrap();
+    let told: Vec<_> = events.iter().map(|event| (event.id, event.kind)).collect();
+    let expected = [(7, EventKind::Moved), (8, EventKind::Reserved), (9, EventKind::Relocated)];
+    assert_eq!(told, expected, "numbers go on where they were");
+    assert_eq!(ledger.check().unwrap(), [""; 0]);
 }
 
 #[test]

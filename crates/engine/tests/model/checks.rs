@@ -92,7 +92,10 @@ impl Done<'_> {
                     self.may_be_moved(event)?;
                 }
                 EventKind::Released => self.may_be_released(event)?,
-                EventKind::Updated | EventKind::Locked | EventKind::Unlocked => {}
+                EventKind::Updated
+                | EventKind::Locked
+                | EventKind::Unlocked
+                | EventKind::Relocated => {}
             }
         }
         Ok(())

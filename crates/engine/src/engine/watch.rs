@@ -1,0 +1,94 @@
+//! `watch`: events while they happen.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Engine, Error};
+use crate::event::Event;
+use crate::ledger::{EventFilter, Stamp};
+use crate::time::Timestamp;
+
+/// The most events that are answered at once.
+const BATCH: u32 = 1024;
+
+/// Follows the ledger. It is asked again and again; asked while nothing has happened, it reads the
+/// first bytes of one file.
+pub struct Watcher<'e, 'a> {
+    engine: &'e Engine<'a>,
+    path: PathBuf,
+    /// What is followed: `after` is the last event that was seen.
+    filter: EventFilter,
+    /// What is answered first.
+    past: Vec<Event>,
+    /// The ledger as it was when it was last read.
+    read: Option<Stamp>,
+    /// Whether there is no ledger since then.
+    gone: bool,
+    /// Whether there was more than could be answered at once.
+    behind: bool,
+    /// When it was last asked.
+    asked: Timestamp,
+}
+
+impl<'a> Engine<'a> {
+    /// Begins to follow what happens. With `past`, what `filter` admits of what has happened already
+    /// comes first. Reads only, and creates nothing; where there is no ledger yet, it is waited for.
+    pub fn watch<'e>(&'e self, filter: &EventFilter, past: bool) -> Result<Watcher<'e, 'a>, Error> {
+        let mut watcher = Watcher {
+            engine: self,
+            path: self.ledger_path(),
+            filter: filter.clone(),
+            past: Vec::new(),
+            read: None,
+            gone: false,
+            behind: false,
+            asked: self.system.now(),
+        };
+        // All of it, in batches, as if it happened now.
+        let replayed = past && filter.limit.is_none();
+        let read = Stamp::of(&watcher.path)?;
+        if !replayed && let Some(ledger) = self.ledger()? {
+            watcher.read = read;
+            watcher.filter.after = Some(ledger.last_event()?);
+            watcher.past = if past { ledger.events(filter)? } else { Vec::new() };
+        }
+        tracing::debug!(path = ?watcher.path, after = watcher.filter.after, "watching");
+        Ok(watcher)
+    }
+}
+
+impl Watcher<'_, '_> {
+    /// How long to wait before asking again: what happens is told this much later at most.
+    pub const INTERVAL: Duration = Duration::from_millis(200);
+
+    /// What has happened since it was last asked, oldest first: at most 1,024 events, unless more of
+    /// the past was asked for. When the ledger is another one, what happened in that since then.
+    pub fn poll(&mut self) -> Result<Vec<Event>, Error> {
+        if !self.past.is_empty() {
+            return Ok(std::mem::take(&mut self.past));
+        }
+        let asked = std::mem::replace(&mut self.asked, self.engine.system.now());
+        let found = Stamp::of(&self.path)?;
+        if found.is_some() && found == self.read && !self.gone && !self.behind {
+            return Ok(Vec::new());
+        }
+        let ledger = if found.is_some() { self.engine.ledger()? } else { None };
+        let (Some(found), Some(ledger)) = (found, ledger) else {
+            self.gone = self.read.is_some();
+            return Ok(Vec::new());
+        };
+        let last = ledger.last_event()?;
+        let other = self.read.is_some_and(|read| !read.is_of(&found)) || self.gone;
+        if other || self.filter.after.is_some_and(|after| last < after) {
+            self.filter.after = None;
+            self.filter.since = self.filter.since.max(Some(asked));
+        }
+        let events = ledger.next_events(&self.filter, BATCH)?;
+        let full = events.last().filter(|_| events.len() == BATCH as usize);
+        self.behind = full.is_some();
+        self.filter.after = Some(full.map_or(last, |event| event.id));
+        self.read = Some(found);
+        self.gone = false;
+        Ok(events)
+    }
+}
