@@ -2,6 +2,8 @@
 
 mod cleanup;
 mod exclude;
+mod export;
+mod import;
 mod list;
 mod log;
 mod map;

@@ -4,6 +4,7 @@ mod cleanup;
 mod configure;
 mod error;
 mod explain;
+mod import;
 mod inspect;
 mod map;
 mod notice;
@@ -18,10 +19,12 @@ mod strategy;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 pub use configure::{Configured, ExcludeRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
+pub use import::{Fate, ImportNote, ImportReport, ImportRequest, ImportedEntry};
 pub use map::{PortMap, PortState};
 pub use notice::Notice;
 pub use plugin::{
@@ -62,7 +65,7 @@ pub struct Engine<'a> {
     report: &'a dyn Fn(&Notice),
     place: Place,
     config: Config,
-    strategies: Strategies<'a>,
+    strategies: Rc<Strategies<'a>>,
     home: &'a Home,
 }
 
@@ -86,6 +89,7 @@ impl<'a> Engine<'a> {
         let waiting = |plugin: &str| report(&Notice::Compiling { plugin: plugin.to_owned() });
         let limits = &config.settings().limits;
         let strategies = Strategies::new(limits, home.cache.as_deref(), Box::new(waiting))?;
+        let strategies = Rc::new(strategies);
         Ok(Self { system, report, place, config, strategies, home })
     }
 
