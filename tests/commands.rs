@@ -2,7 +2,9 @@
 
 mod cleanup;
 mod exclude;
+mod export;
 mod hooks;
+mod import;
 mod list;
 mod log;
 mod map;

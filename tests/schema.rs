@@ -136,6 +136,10 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "config-show",
         "config-path",
         "config-check",
+        "import",
+        "import-settings",
+        "export",
+        "export-file",
         "error",
     ];
     let parts = ["reservation", "listeners", "plugin-costs"];
@@ -350,6 +354,32 @@ fn configuration() {
     let mut command = world.command(&world.dir("shop"));
     command.args(["config", "path", "--json"]).env("XDG_CACHE_HOME", world.root());
     valid("config-path", Run::of(&mut command).json());
+}
+
+#[test]
+fn import_and_export() {
+    let (world, _servers) = varied();
+    world.run(&world.dir("shop"), ["release", "shared"]).ok();
+    let document = checked(&world, "shop", "export", &["export"]);
+    let bytes = document["reservations"].as_array().unwrap().iter();
+    assert_eq!(bytes.filter(|it| it["directory"]["bytes"].is_string()).count(), 1);
+    checked(&world, "shop", "export-file", &["export", "--file", "ledger.json"]);
+    let import = ["import", "ledger.json", "--from", "hythe"];
+    checked(&world, "shop", "import", &[&import[..], &["--dry-run"]].concat());
+    let empty = Harbour::new();
+    checked(&empty, "shop", "export", &["export"]);
+    fs::copy(world.dir("shop").join("ledger.json"), empty.dir("shop").join("ledger.json")).unwrap();
+    let imported = checked(&empty, "shop", "import", &import);
+    assert_eq!(imported["entries"].as_array().unwrap().len(), 5);
+    let claims = r#"{"version": 1, "allocations": {"3000": {"directory": "/", "name": "x y",
+        "assigned_at": "2026-01-01T00:00:00Z", "last_used_at": "2026-01-01T00:00:00Z"}, "x": {}}}"#;
+    fs::write(world.dir("shop").join("claims.json"), claims).unwrap();
+    let import = ["import", "claims.json", "--from", "portpls"];
+    let refused = error(&world, "shop", &import, 8);
+    valid("import", refused["error"]["details"].clone());
+    checked(&world, "shop", "import", &[&import[..], &["--skip-conflicts"]].concat());
+    let settings = ["import", "--from", "port-daddy", "--settings"];
+    checked(&world, "shop", "import-settings", &settings);
 }
 
 #[test]

@@ -16,7 +16,8 @@ pub(super) fn read(name: &str) -> String {
 
 /// Every document, by its path from the root.
 pub(super) fn documents() -> Vec<String> {
-    let mut directories = ["", "docs/", "examples/"].map(str::to_owned).to_vec();
+    let mut directories =
+        ["", "docs/", "docs/coming-from/", "examples/"].map(str::to_owned).to_vec();
     let examples = entries("examples").into_iter();
     directories.extend(examples.map(|name| format!("examples/{name}/")));
     directories.retain(|directory| root().join(directory).is_dir());

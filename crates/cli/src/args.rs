@@ -8,8 +8,8 @@ use hythe_engine::config::{Choice, Role};
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, exclude, get, list, lock, log, man, map, move_, plugin, release,
-    reserve, show, watch,
+    cleanup, completions, config, exclude, export, get, import, list, lock, log, man, map, move_,
+    plugin, release, reserve, show, watch,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Exclude(exclude::Exclude),
     #[command(subcommand)]
     Config(config::Config),
+    Import(import::Import),
+    Export(export::Export),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     Completions(completions::Completions),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
 use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
-use hythe_engine::{Home, Label};
+use hythe_engine::{Home, Label, Tool};
 
 use crate::args::{Global, SettingFlags};
 use crate::failure::Failure;
@@ -17,11 +17,30 @@ use crate::failure::Failure;
 pub(crate) struct Environment {
     pub(crate) home: Home,
     pub(crate) directory: PathBuf,
+    /// Where relative paths of the environment start from.
+    here: PathBuf,
     pub(crate) task: Option<Label>,
     pub(crate) agent: Option<Label>,
 }
 
 impl Environment {
+    /// Where `tool` keeps its reservations, or its settings, unless it is told otherwise; `None` when
+    /// there is no such place.
+    pub(crate) fn place_of(&self, tool: Tool, settings: bool) -> Option<PathBuf> {
+        let home = self.home.config.home.as_deref();
+        match tool {
+            Tool::Hythe => None,
+            Tool::Trop => {
+                let named = path("TROP_DATA_DIR").map(|named| self.here.join(named));
+                named.or_else(|| Some(home?.join(".trop")))
+            }
+            Tool::Portclaim => Some(home?.join(".portclaim")),
+            Tool::PortDaddy => Some(home?.join(".claude/port-daddy")),
+            Tool::Portpls if settings => Some(home?.join(".config/portpls")),
+            Tool::Portpls => Some(home?.join(".local/share/portpls")),
+        }
+    }
+
     /// Reads the environment as far as the flags leave it open.
     pub(crate) fn read(global: &Global) -> Result<Self, Failure> {
         let here = current_dir();
@@ -63,7 +82,14 @@ impl Environment {
             state,
             cache: xdg.as_ref().map(|xdg| xdg.cache_dir().join("hythe")),
         };
-        Ok(Self { home, directory, task: parsed("HYTHE_TASK")?, agent: parsed("HYTHE_AGENT")? })
+        let here = here.unwrap_or_else(|_| directory.clone());
+        Ok(Self {
+            home,
+            directory,
+            here,
+            task: parsed("HYTHE_TASK")?,
+            agent: parsed("HYTHE_AGENT")?,
+        })
     }
 
     /// A directory that was named, as the ledger has it: without symbolic links where it exists.

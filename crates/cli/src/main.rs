@@ -85,6 +85,8 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Map(map) => map.run(&engine, output),
         Command::Exclude(exclude) => exclude.run(&engine, output),
         Command::Config(config) => config.run(&engine, &environment, output),
+        Command::Import(import) => import.run(&engine, &environment, output),
+        Command::Export(export) => export.run(&engine, output),
         Command::Plugin(plugin) => plugin.run(&engine, output),
         Command::Completions(_) | Command::Man(_) => Ok(()),
     };

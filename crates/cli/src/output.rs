@@ -57,7 +57,7 @@ impl Output {
     }
 
     pub(crate) fn print_json(&self, document: &Value) -> Result<(), Failure> {
-        self.print(&format!("{}\n", pretty(document)))
+        self.print(&pretty_line(document))
     }
 
     /// Says something beside the result.
@@ -142,8 +142,9 @@ pub(crate) fn json(document: &Value) -> String {
     escaped(document.to_string())
 }
 
-fn pretty(document: &Value) -> String {
-    escaped(format!("{document:#}"))
+/// A document on lines of its own.
+pub(crate) fn pretty_line(document: &Value) -> String {
+    escaped(format!("{document:#}\n"))
 }
 
 /// The same JSON without the control characters that RFC 8259 lets through: DEL and C1, among which

@@ -42,6 +42,7 @@ pub use self::choice::{Choice, ChoiceError};
 pub use self::digest::{Digest, DigestError};
 pub use self::edit::{EditError, Edited};
 pub use self::entries::Entry;
+pub(crate) use self::entries::{key, quoted};
 pub use self::error::{ConfigError, Location};
 pub use self::hook::Hook;
 pub use self::origin::{Authority, ConfigFile, Origin, Position, Role, Set};

@@ -5,6 +5,7 @@ mod configure;
 mod error;
 mod explain;
 mod hooks;
+mod import;
 mod inspect;
 mod map;
 mod notice;
@@ -22,10 +23,12 @@ use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 pub use configure::{Configured, ExcludeRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
+pub use import::{Fate, ImportNote, ImportReport, ImportRequest, ImportedEntry};
 pub use map::{PortMap, PortState};
 pub use notice::Notice;
 pub use plugin::{
@@ -68,7 +71,7 @@ pub struct Engine<'a> {
     report: &'a dyn Fn(&Notice),
     place: Place,
     config: Config,
-    strategies: Strategies<'a>,
+    strategies: Rc<Strategies<'a>>,
     home: &'a Home,
     /// What was committed and no hook has been told of yet.
     untold: RefCell<Vec<Event>>,
@@ -95,6 +98,7 @@ impl<'a> Engine<'a> {
         let limits = &config.settings().limits;
         let strategies = Strategies::new(limits, home.cache.as_deref(), Box::new(waiting))?;
         let untold = RefCell::default();
+        let strategies = Rc::new(strategies);
         Ok(Self { system, report, place, config, strategies, home, untold })
     }
 

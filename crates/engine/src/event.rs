@@ -18,6 +18,13 @@ pub enum Change {
     Reserved(Reservation),
     /// A released key got its old port back.
     Returned(Reservation),
+    /// A key has the port that another ledger, or another tool, says it has.
+    Imported {
+        /// The reservation.
+        reservation: Reservation,
+        /// What says so, for people.
+        from: String,
+    },
     /// A key got another port.
     Moved {
         /// The port it had.
@@ -149,6 +156,7 @@ impl Change {
         match self {
             Self::Reserved(reservation)
             | Self::Returned(reservation)
+            | Self::Imported { reservation, .. }
             | Self::Moved { to: reservation, .. }
             | Self::Relocated { to: reservation, .. }
             | Self::Updated(reservation)
@@ -165,6 +173,9 @@ impl Change {
         let (kind, from, policy, reason) = match self {
             Self::Reserved(_) => (EventKind::Reserved, None, None, None),
             Self::Returned(_) => (EventKind::Returned, None, None, None),
+            Self::Imported { from, .. } => {
+                (EventKind::Reserved, None, None, Some(format!("imported from {from}")))
+            }
             Self::Moved { from, reason, .. } => {
                 (EventKind::Moved, Some(*from), None, Some(reason.clone()))
             }

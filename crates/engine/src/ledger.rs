@@ -32,7 +32,7 @@ pub use stamp::Stamp;
 
 use crate::event::{Change, Event};
 use crate::port::Port;
-use crate::reservation::{Key, Reservation};
+use crate::reservation::{Key, ReleasedPort, Reservation};
 use crate::time::Timestamp;
 use error::{fail, io_problem, ledger_error};
 
@@ -265,6 +265,12 @@ impl Ledger {
         )
     }
 
+    /// Every port that was given back and that nobody has taken since, by port.
+    pub fn released_ports(&self) -> Outcome<Vec<ReleasedPort>> {
+        let sql = "SELECT port, realm, key, released_at FROM released ORDER BY port";
+        self.list(sql, [], rows::released)
+    }
+
     /// When the cleanup policies were last run over everything.
     pub fn cleaned_at(&self) -> Outcome<Timestamp> {
         self.connection
@@ -281,14 +287,34 @@ impl Ledger {
         changes: &[Change],
         cleaned: bool,
     ) -> Outcome<Vec<Event>> {
+        self.transact(|connection| write(connection, at, changes, cleaned))
+    }
+
+    /// Writes all of `changes`, their events, and the ports that another ledger says were given back,
+    /// unless this one knows better; or nothing. The events, with their numbers.
+    pub fn import(
+        &mut self,
+        at: Timestamp,
+        changes: &[Change],
+        released: &[ReleasedPort],
+    ) -> Outcome<Vec<Event>> {
+        self.transact(|connection| {
+            let events = write(connection, at, changes, false)?;
+            rows::insert_released(connection, released)?;
+            Ok(events)
+        })
+    }
+
+    /// Commits what `work` writes, or undoes it.
+    fn transact<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Outcome<T> {
         let connection = &self.connection;
         let written = || {
             if connection.is_autocommit() {
                 connection.execute_batch(BEGIN)?;
             }
-            let events = write(connection, at, changes, cleaned)?;
+            let written = work(connection)?;
             connection.execute_batch("COMMIT")?;
-            Ok(events)
+            Ok(written)
         };
         written().map_err(|error| {
             // SQLite may have undone it by itself; that it is undone is all that matters.
@@ -368,7 +394,10 @@ fn write(
             Change::Relocated { .. } => {
                 rows::insert(&mut put, reservation)?;
             }
-            Change::Reserved(_) | Change::Returned(_) | Change::Moved { .. } => {
+            Change::Reserved(_)
+            | Change::Returned(_)
+            | Change::Imported { .. }
+            | Change::Moved { .. } => {
                 rows::insert(&mut put, reservation)?;
                 claim.execute([reservation.port.get()])?;
             }

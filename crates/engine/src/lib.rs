@@ -14,6 +14,8 @@
 //!   ├ config      layers of files and flags → settings, each with where it was set
 //!   ├ wasm        the plugin host; wasmtime stays inside
 //!   ├ bundled     the default plugins
+//!   ├ import      what other tools keep, and their settings, in Hythe's words
+//!   ├ export      pure: the ledger as one document, and back
 //!   ├ scaffold    pure: the files that a new plugin begins with
 //!   ├ conformance pure: what every policy must do, and an author's own cases
 //!   ├ simulation  pure: a workload played through a strategy
@@ -43,8 +45,10 @@ pub mod config;
 mod conformance;
 mod engine;
 mod event;
+mod export;
 mod git;
 mod hook;
+mod import;
 mod ledger;
 mod lock;
 mod observed;
@@ -67,12 +71,14 @@ pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
     AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
-    Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
-    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
-    ReleaseRequest, RelocateRequest, Relocated, RemoveRequest, ReserveRequest, Reserved, Simulated,
-    Subject, Target, TestReport, TestRequest, TypicalCall, Watcher, Which,
+    Engine, Error, ErrorKind, ExcludeRequest, Explanation, Fate, FoundPlugin, Home, ImportNote,
+    ImportReport, ImportRequest, ImportedEntry, Inspection, ListFilter, Listed, Notice, Outcome,
+    PluginFacts, PolicyCall, PortMap, PortState, Proposed, ReleaseRequest, RelocateRequest,
+    Relocated, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target, TestReport,
+    TestRequest, TypicalCall, Watcher, Which,
 };
 pub use event::{Change, Event, EventKind};
+pub use import::{ImportError, ImportProblem, Tool, Translation};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};
 pub use observed::{
     Holder, Holders, Listening, Liveness, Observed, Parent, Presence, Probe, Process,

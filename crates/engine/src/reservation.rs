@@ -56,13 +56,24 @@ impl Reservation {
     }
 }
 
+/// A port that its key has given back and nobody has taken since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasedPort {
+    /// The port.
+    pub port: Port,
+    /// The key that had it, and gets it back if it asks before another does.
+    pub key: Key,
+    /// When it was given back.
+    pub released_at: Timestamp,
+}
+
 /// Which policies derived the key and chose the port, as `NAME VERSION`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Provenance {
     /// The key policy.
     pub key: String,
-    /// The selection policy, `preferred` when a preferred port was given, or `returned` when the key
-    /// got a port back that it had before.
+    /// The selection policy, `preferred` when a preferred port was given, `returned` when the key got
+    /// a port back that it had before, or `imported` when another tool had given it.
     pub selection: String,
 }
 

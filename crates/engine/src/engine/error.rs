@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::strategy::COMMAND_LINE;
 use crate::config::{ConfigError, EditError, Origin};
 use crate::conformance::cases::CasesError;
+use crate::import::{ImportError, ImportProblem};
 use crate::ledger::{LedgerError, LedgerProblem};
 use crate::lock::LockError;
 use crate::placement::Refusal;
@@ -117,6 +118,9 @@ pub enum Error {
         /// Why.
         error: EncodeError,
     },
+    /// What another tool keeps cannot be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// What was asked for is not there.
     #[error("{what}")]
     NotFound {
@@ -206,7 +210,9 @@ impl Error {
                 ErrorKind::LockTimeout
             }
             Self::Ledger(_) | Self::State { .. } => ErrorKind::Ledger,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Import(ImportError { problem: ImportProblem::Missing, .. })
+            | Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Import(_) => ErrorKind::Usage,
             Self::Refused { .. } => ErrorKind::Refused,
         }
     }
@@ -230,6 +236,11 @@ impl Error {
                 _ => None,
             },
             Self::Place { .. } | Self::Usage(_) | Self::Cases { .. } => None,
+            Self::Import(error) => match error.problem {
+                ImportProblem::Missing => Some("hythe import PATH --from TOOL".to_owned()),
+                ImportProblem::Busy => Some("try again".to_owned()),
+                _ => None,
+            },
             Self::Owner(_) => Some("name a running process with `--pid`".to_owned()),
             Self::NoFreePort { proposed, range, .. } if proposed.ports < range.size() => Some(
                 "the policy leaves the other ports out; to do without it once: \

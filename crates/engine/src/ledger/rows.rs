@@ -7,11 +7,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, Type};
-use rusqlite::{Result, Row, Statement, named_params};
+use rusqlite::{Connection, Result, Row, Statement, named_params};
 
 use crate::event::Event;
 use crate::port::Port;
-use crate::reservation::{Key, Label, Owner, Provenance, Realm, Reservation};
+use crate::reservation::{Key, Label, Owner, Provenance, Realm, ReleasedPort, Reservation};
 use crate::time::Timestamp;
 
 /// The columns of a reservation, in the order of the table.
@@ -182,6 +182,29 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
         policy: columns.take()?,
         reason: columns.take()?,
     })
+}
+
+/// A port that was given back: port, realm, key and time.
+pub(super) fn released(row: &Row<'_>) -> Result<ReleasedPort> {
+    let mut columns = Columns { row, next: 0 };
+    Ok(ReleasedPort {
+        port: columns.port()?,
+        key: Key { realm: realm(columns.blob()?), text: columns.take()? },
+        released_at: columns.timestamp()?,
+    })
+}
+
+/// Inserts ports that were given back, but for those that are reserved, or were given back here.
+pub(super) fn insert_released(connection: &Connection, released: &[ReleasedPort]) -> Result<()> {
+    let mut insert = connection.prepare(
+        "INSERT OR IGNORE INTO released SELECT ?1, ?2, ?3, ?4 \
+            WHERE NOT EXISTS (SELECT 1 FROM reservation WHERE port = ?1)",
+    )?;
+    for ReleasedPort { port, key, released_at } in released {
+        let realm = realm_bytes(&key.realm);
+        insert.execute((port.get(), realm, &key.text, released_at.millis()))?;
+    }
+    Ok(())
 }
 
 /// The port in the first column.

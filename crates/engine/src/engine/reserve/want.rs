@@ -104,7 +104,7 @@ impl Engine<'_> {
     }
 
     /// The task at hand, as the checkout shows it: the linked worktree's name, or the branch.
-    fn task(&self) -> Option<Label> {
+    pub(in crate::engine) fn task(&self) -> Option<Label> {
         let checkout = self.place.checkout.as_ref()?;
         let name = match checkout.kind {
             CheckoutKind::Linked => checkout.root.file_name()?.to_str()?,
