@@ -32,7 +32,21 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("git", &["place"]),
     ("process", &["git", "observed", "reservation", "place", "port", "time"]),
     ("probe", &["process", "observed", "port"]),
-    ("system", &["git", "probe", "process", "observed", "reservation", "place", "port", "time"]),
+    ("container", &["git", "observed", "place", "port"]),
+    (
+        "system",
+        &[
+            "git",
+            "probe",
+            "process",
+            "container",
+            "observed",
+            "reservation",
+            "place",
+            "port",
+            "time",
+        ],
+    ),
     // Deciding, and what decides.
     ("placement", &["port"]),
     ("plan", &["config", "policy", "observed", "reservation", "time"]),
@@ -91,6 +105,7 @@ const HIDDEN: &[(&str, &str)] = &[
     ("toml_parser", "config"),
     ("rusqlite", "ledger"),
     ("socket2", "probe"),
+    ("httparse", "container"),
     ("fd_lock", "lock"),
 ];
 

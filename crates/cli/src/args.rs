@@ -9,7 +9,7 @@ use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
     cleanup, completions, config, exclude, get, list, lock, log, man, map, plugin, release,
-    reserve, show,
+    reserve, scan, show, wait,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -79,11 +79,13 @@ pub(crate) enum Command {
     Release(release::Release),
     List(list::List),
     Show(show::Show),
+    Wait(wait::Wait),
     Lock(lock::Lock),
     Unlock(lock::Unlock),
     Cleanup(cleanup::Cleanup),
     Log(log::Log),
     Map(map::Map),
+    Scan(scan::Scan),
     Exclude(exclude::Exclude),
     #[command(subcommand)]
     Config(config::Config),
@@ -130,6 +132,11 @@ pub(crate) struct TargetArg {
 }
 
 impl TargetArg {
+    /// Whether it is said.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.project || self.local
+    }
+
     pub(crate) fn role(&self) -> Role {
         match (self.project, self.local) {
             (true, _) => Role::Project,

@@ -1,5 +1,6 @@
 //! The verbs of Hythe, and the only place that orders effects: open, observe, plan, apply.
 
+mod assert;
 mod cleanup;
 mod configure;
 mod error;
@@ -8,17 +9,21 @@ mod inspect;
 mod map;
 mod notice;
 mod observe;
+mod ownership;
 mod plugin;
 mod release;
 mod replace;
 mod request;
 mod reserve;
+mod scan;
 mod strategy;
+mod wait;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use assert::{Assertion, Shown};
 pub use configure::{Configured, ExcludeRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
@@ -29,8 +34,12 @@ pub use plugin::{
     PluginFacts, RemoveRequest, Simulated, Subject, TestReport, TestRequest, TypicalCall, Which,
 };
 pub use request::{
-    CleanupRequest, ListFilter, Listed, Outcome, ReleaseRequest, ReserveRequest, Reserved, Target,
+    CleanupRequest, ListFilter, Listed, Named, Outcome, ReleaseRequest, ReserveRequest, Reserved,
+    Target,
 };
+pub use reserve::{AdoptRequest, Adopted};
+pub use scan::{Found, ScanRequest, compact};
+pub use wait::{Until, WaitRequest, Waited};
 
 use crate::config::{Config, ConfigFiles, Overrides, Set, Settings};
 use crate::event::Change;
@@ -54,6 +63,9 @@ pub struct Home {
     pub state: PathBuf,
     /// The directory of compiled plugins; without one they are compiled each time.
     pub cache: Option<PathBuf>,
+    /// The sockets of daemons that may run containers, such as Docker's. Those that are not there
+    /// are passed over.
+    pub containers: Vec<PathBuf>,
 }
 
 /// Hythe as it is for one directory: its place, its configuration, its policies.

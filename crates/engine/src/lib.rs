@@ -17,7 +17,7 @@
 //!   ├ scaffold    pure: the files that a new plugin begins with
 //!   ├ conformance pure: what every policy must do, and an author's own cases
 //!   ├ simulation  pure: a workload played through a strategy
-//!   ├ system      the world: git, probe, process behind one trait
+//!   ├ system      the world: git, probe, process, container behind one trait
 //!   ├ lock        one writer at a time
 //!   ├ ledger      reservations, released ports and events; SQLite stays inside
 //!   └ plan        pure: what was observed + what policies answer → what to do
@@ -40,6 +40,7 @@
 mod bundled;
 pub mod config;
 mod conformance;
+mod container;
 mod engine;
 mod event;
 mod git;
@@ -64,16 +65,18 @@ mod wasm;
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
-    AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
-    Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
-    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
-    ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target,
-    TestReport, TestRequest, TypicalCall, Which,
+    AddRequest, AdoptRequest, Adopted, Assertion, BenchReport, CheckReport, Checked,
+    CleanupRequest, Configured, Cost, Declared, Engine, Error, ErrorKind, ExcludeRequest,
+    Explanation, Found, FoundPlugin, Home, Inspection, ListFilter, Listed, Named, Notice, Outcome,
+    PluginFacts, PolicyCall, PortMap, PortState, Proposed, ReleaseRequest, RemoveRequest,
+    ReserveRequest, Reserved, ScanRequest, Shown, Simulated, Subject, Target, TestReport,
+    TestRequest, TypicalCall, Until, WaitRequest, Waited, Which, compact,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};
 pub use observed::{
-    Holder, Holders, Listening, Liveness, Observed, Parent, Presence, Probe, Process,
+    Because, Container, Containers, Holder, Holders, Listening, Liveness, Observed, Ownership,
+    Parent, Presence, Probe, Process, Verdict,
 };
 pub use place::{Checkout, CheckoutKind, Place};
 pub use placement::{Refusal, Skipped, Wish};
