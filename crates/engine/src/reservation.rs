@@ -61,8 +61,8 @@ impl Reservation {
 pub struct Provenance {
     /// The key policy.
     pub key: String,
-    /// The selection policy, `preferred` when a preferred port was given, or `returned` when the key
-    /// got a port back that it had before.
+    /// The selection policy, `preferred` when a preferred port was given, `returned` when the key got
+    /// a port back that it had before, or `adopted` when the port was in use already.
     pub selection: String,
 }
 
