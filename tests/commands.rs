@@ -10,7 +10,10 @@ mod log;
 mod map;
 mod move_;
 mod release;
+mod scan;
+mod show;
 mod terminal;
+mod wait;
 mod watch;
 
 use std::fs;
@@ -86,7 +89,8 @@ fn show_tells_all_about_a_reservation() {
             assert!(text.contains(&line), "no {line:?} in {text}");
         }
         assert!(text.contains(&format!("pid {} `", server.pid())), "{text}");
-        assert!(text.contains(&format!("in {}\n", shop.display())), "{text}");
+        let why = format!("in {}; mine: it runs in its directory\n", shop.display());
+        assert!(text.contains(&why), "{text}");
         assert!(text.contains(&format!("reserved {port}\n")), "its history: {text}");
     }
     world.run(&world.root(), ["show", "web"]).fails(7);
@@ -109,7 +113,9 @@ fn show_knows_owners_and_strangers() {
     assert!(told().contains(&format!("owner      pid {pid}, dead, started 20")), "{}", told());
     let _stranger = Server::start(&world.dir("elsewhere"), "127.0.0.1", port);
     assert!(told().contains("listening  somebody else's process\n"), "{}", told());
-    assert!(told().contains(&format!("in {}\n", world.root().join("elsewhere").display())));
+    let elsewhere = world.root().join("elsewhere").display().to_string();
+    let why = format!("in {elsewhere}; foreign: it works in {elsewhere}\n");
+    assert!(told().contains(&why), "{}", told());
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod commands;
 #[path = "support/component.rs"]
 mod component;
 mod configuration;
+mod daemon;
 mod documents;
 mod hostile;
 mod keys;

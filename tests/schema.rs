@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use jsonschema::Registry;
 use serde_json::{Value, json};
 
+use crate::daemon::{Daemon, container};
 use crate::listener::{Harbour, Server};
 use crate::support::{Run, World};
 
@@ -123,6 +124,8 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "lock",
         "log-event",
         "map",
+        "scan",
+        "wait",
         "exclude",
         "plugin-list",
         "plugin-inspect",
@@ -142,7 +145,7 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "export-file",
         "error",
     ];
-    let parts = ["reservation", "listeners", "plugin-costs"];
+    let parts = ["reservation", "listeners", "containers", "plugin-costs"];
     assert_eq!(names, documents.into_iter().chain(parts).collect());
 }
 
@@ -240,6 +243,37 @@ fn map_and_exclude() {
 }
 
 #[test]
+fn scan_and_wait() {
+    let (world, _servers) = varied();
+    let shop = world.root().join("shop");
+    let listed = world.run(&shop, ["list", "--json"]).json();
+    let reserved = listed["reservations"].as_array().unwrap();
+    let mut free = (0..32)
+        .map(|at| world.port(at))
+        .filter(|port| reserved.iter().all(|reservation| reservation["port"] != *port));
+    let [published, strange] = [free.next(), free.next()].map(Option::unwrap);
+    Daemon::start(&world).runs(&[container("a", published, Some(&shop), &[])]);
+    let _stranger = Server::start(&shop, "::1", strange);
+    let document = checked(&world, "shop", "scan", &["scan"]);
+    assert_eq!(document["ports"].as_array().unwrap().len(), 4);
+    checked(&world, "shop", "scan", &["scan", "--all"]);
+    checked(&world, "shop", "scan", &["scan", "--exclude", "--dry-run"]);
+    checked(&world, "shop", "scan", &["scan", "--adopt", "--dry-run"]);
+    let named = strange.to_string();
+    let document = checked(&world, "shop", "scan", &["scan", &named, "--adopt"]);
+    assert_eq!(document["adopted"].as_array().unwrap().len(), 1, "{document}");
+    let document = checked(&world, "shop", "wait", &["wait", "mine", &named]);
+    assert_eq!(document["ports"].as_array().unwrap().len(), 2);
+    let published = published.to_string();
+    checked(&world, "shop", "wait", &["wait", &published, "--listening"]);
+    checked(&world, "shop", "wait", &["wait", "owned", "--free"]);
+    checked(&world, "shop", "show", &["show", &published, "--listening"]);
+    error(&world, "shop", &["wait", "foreign"], 8);
+    error(&world, "shop", &["wait", "owned", "--timeout", "0s"], 7);
+    error(&world, "shop", &["show", "owned", "--mine"], 7);
+}
+
+#[test]
 fn list() {
     let (world, servers) = varied();
     let document = checked(&world, "shop", "list", &["list"]);
@@ -251,6 +285,15 @@ fn list() {
     let listeners = document["listeners"].as_array().unwrap().iter();
     let pids: BTreeSet<_> = listeners.map(|listener| listener["pid"].as_u64().unwrap()).collect();
     assert_eq!(pids, servers.iter().map(|server| u64::from(server.pid())).collect());
+    let reserved = |at: usize| document["reservations"][at]["port"].as_u64().unwrap();
+    let port = u16::try_from(reserved(0)).unwrap();
+    let shop = world.root().join("shop");
+    let mounts = [world.root()];
+    let containers = [container("a", port, Some(&shop), &[]), container("b", port, None, &mounts)];
+    Daemon::start(&world).runs(&containers);
+    let document = checked(&world, "shop", "list", &["list"]);
+    assert_eq!(document["containers"].as_array().unwrap().len(), 2);
+    checked(&world, "shop", "show", &["show", &port.to_string()]);
     checked(&world, "shop", "list", &["list", "--service", "none"]);
     checked(&Harbour::new(), "shop", "list", &["list"]);
 }

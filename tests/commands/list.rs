@@ -32,14 +32,15 @@ fn listed(world: &Harbour, arguments: &[&str]) -> Vec<u64> {
 fn a_list_is_a_table_for_people() {
     let world = filled();
     let shop = world.root().join("shop");
-    let _server = Server::start(&shop, "127.0.0.1", world.port(0));
+    let server = Server::start(&shop, "127.0.0.1", world.port(0));
     let _stranger = Server::start(&world.dir("elsewhere"), "127.0.0.1", world.port(3));
     let text = world.run(&world.root(), ["list"]).ok();
     let rows: Vec<Vec<&str>> = text
         .lines()
         .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
-    let headings = ["PORT", "SERVICE", "DIRECTORY", "PROJECT", "LISTENING", "LEASE", "LAST USED"];
+    let headings =
+        ["PORT", "SERVICE", "DIRECTORY", "PROJECT", "LISTENING", "LEASE", "LAST USED", "LISTENER"];
     assert_eq!(rows[0], headings);
     let [web, api, postgres, library] = [0, 1, 2, 3].map(|index| world.port(index).to_string());
     let shop = shop.display().to_string();
@@ -50,6 +51,8 @@ fn a_list_is_a_table_for_people() {
     assert_eq!(rows[4][..6], [&*library, "main", &vendor, "lib", "foreign", "persistent"]);
     assert_eq!(rows.len(), 5);
     assert!(rows[1..].iter().all(|row| row[6].ends_with('Z')), "{text}");
+    assert!(rows[1][7].starts_with(&format!("{} e2e-", server.pid())), "{text}");
+    assert_eq!(rows[2].len(), 7, "nobody: {text}");
     assert_eq!(world.run(&world.root(), ["ls"]).ok(), text, "the short name");
 }
 

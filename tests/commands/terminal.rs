@@ -10,7 +10,7 @@ use crate::listener::{Harbour, Server};
 use crate::support::{HYTHE, Run, World};
 
 /// What people type that has a result.
-const RESULTS: [&[&str]; 14] = [
+const RESULTS: [&[&str]; 16] = [
     &["reserve"],
     &["reserve", "--json"],
     &["get"],
@@ -18,6 +18,8 @@ const RESULTS: [&[&str]; 14] = [
     &["list", "--json"],
     &["list", "--format", "csv"],
     &["show"],
+    &["map"],
+    &["scan", "--json"],
     &["log"],
     &["watch", "--since", "1h", "--count", "1"],
     &["config", "show", "--origin"],
@@ -200,7 +202,7 @@ fn names_and_paths_never_command_a_terminal() {
     fs::remove_file(home.join("hythe.toml")).unwrap();
     world.config(&text);
 
-    let cases: [(&[&str], i32); 29] = [
+    let cases: [(&[&str], i32); 35] = [
         (&["reserve", "web", "--explain"], 0),
         (&["reserve", "api", "--explain"], 0),
         (&["reserve", "web", "--json", "--explain"], 0),
@@ -214,6 +216,12 @@ fn names_and_paths_never_command_a_terminal() {
         (&["list", "--format", "tsv"], 0),
         (&["show", "web"], 0),
         (&["show", "web", "--json"], 0),
+        (&["wait", "web", "--json"], 0),
+        (&["wait", "web", "--free", "--timeout", "0s"], 7),
+        (&["scan"], 0),
+        (&["scan", "--json"], 0),
+        (&["scan", "--format", "csv"], 0),
+        (&["scan", "--format", "tsv"], 0),
         (&["log"], 0),
         (&["log", "--json"], 0),
         (&["config", "path"], 0),

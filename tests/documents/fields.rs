@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::markdown::{rows, sections};
 use crate::component::Plugin;
+use crate::daemon::{Daemon, container};
+use crate::listener::Server;
 use crate::support::World;
 
 /// A core module that can be encoded.
@@ -38,6 +40,10 @@ fn every_json_field_is_documented() {
 
     let reserved = json(&["reserve", "--explain"]);
     assert_eq!(table("reserve"), fields(&reserved));
+    let port = u16::try_from(reserved["port"].as_u64().unwrap()).unwrap();
+    let _server = Server::start(&shop, "127.0.0.1", port);
+    let daemon = Daemon::start(&world);
+    daemon.runs(&[container("front", port, Some(&shop), &[])]);
     let two = json(&["reserve", "a", "b"]);
     assert_eq!(fields(&two), ["dry_run", "services", "version"].map(str::to_owned).into());
     let reservation = fields(&reserved["reservation"]);
@@ -50,6 +56,8 @@ fn every_json_field_is_documented() {
         ("show", &["show"]),
         ("log, watch", &["log", "--limit", "1"]),
         ("log, watch", &["watch", "--limit", "1", "--count", "1"]),
+        ("wait", &["wait"]),
+        ("scan", &["scan"]),
         ("lock, unlock", &["lock", "a"]),
         ("lock, unlock", &["unlock", "a"]),
         ("release, cleanup", &["release", "a"]),
@@ -98,6 +106,11 @@ fn every_json_field_is_documented() {
         ("plugin test", json(&tested)["checks"][0].clone()),
         ("plugin test", json(&tested)["cases"][0].clone()),
         ("plugin bench", json(&tested)["costs"][0].clone()),
+        ("wait", json(&["wait"])["ports"][0].clone()),
+        ("scan", json(&["scan"])["ports"][0].clone()),
+        ("Who listens", json(&["show"])["listeners"][0].clone()),
+        ("Who listens", json(&["list"])["listeners"][0]["user"].clone()),
+        ("Who listens", json(&["list"])["containers"][0].clone()),
         ("plugin simulate", simulated["strategy"][0].clone()),
         ("The report of a simulation", simulated["report"].clone()),
     ];

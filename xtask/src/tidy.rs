@@ -36,7 +36,21 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("git", &["place"]),
     ("process", &["git", "observed", "reservation", "place", "port", "time"]),
     ("probe", &["process", "observed", "port"]),
-    ("system", &["git", "probe", "process", "observed", "reservation", "place", "port", "time"]),
+    ("container", &["git", "observed", "place", "port"]),
+    (
+        "system",
+        &[
+            "git",
+            "probe",
+            "process",
+            "container",
+            "observed",
+            "reservation",
+            "place",
+            "port",
+            "time",
+        ],
+    ),
     // Deciding, and what decides.
     ("placement", &["port"]),
     ("plan", &["config", "policy", "observed", "reservation", "time"]),
@@ -98,6 +112,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("toml_parser", &["config"]),
     ("rusqlite", &["ledger", "import"]),
     ("socket2", &["probe"]),
+    ("httparse", &["container"]),
     ("fd_lock", &["lock"]),
 ];
 

@@ -9,7 +9,7 @@ use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
     cleanup, completions, config, exclude, export, get, import, list, lock, log, man, map, move_,
-    plugin, release, reserve, show, watch,
+    plugin, release, reserve, scan, show, wait, watch,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Release(release::Release),
     List(list::List),
     Show(show::Show),
+    Wait(wait::Wait),
     Lock(lock::Lock),
     Unlock(lock::Unlock),
     Cleanup(cleanup::Cleanup),
@@ -86,6 +87,7 @@ pub(crate) enum Command {
     Log(log::Log),
     Watch(watch::Watch),
     Map(map::Map),
+    Scan(scan::Scan),
     Exclude(exclude::Exclude),
     #[command(subcommand)]
     Config(config::Config),
@@ -134,6 +136,11 @@ pub(crate) struct TargetArg {
 }
 
 impl TargetArg {
+    /// Whether it is said.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.project || self.local
+    }
+
     pub(crate) fn role(&self) -> Role {
         match (self.project, self.local) {
             (true, _) => Role::Project,

@@ -16,7 +16,9 @@ pub(crate) mod move_;
 pub(crate) mod plugin;
 pub(crate) mod release;
 pub(crate) mod reserve;
+pub(crate) mod scan;
 pub(crate) mod show;
+pub(crate) mod wait;
 pub(crate) mod watch;
 
 use std::path::Path;
@@ -27,7 +29,7 @@ use crate::output::clean;
 use crate::output::lines::Lines;
 
 /// A time as tables show it: RFC 3339 to the second.
-fn short(time: Timestamp) -> String {
+pub(crate) fn short(time: Timestamp) -> String {
     let text = time.to_string();
     format!("{}Z", text.split('.').next().unwrap_or(&text))
 }

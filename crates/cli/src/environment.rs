@@ -81,6 +81,7 @@ impl Environment {
             },
             state,
             cache: xdg.as_ref().map(|xdg| xdg.cache_dir().join("hythe")),
+            containers: daemons(xdg.as_ref().map(Xdg::home_dir)),
         };
         let here = here.unwrap_or_else(|_| directory.clone());
         Ok(Self {
@@ -97,6 +98,23 @@ impl Environment {
         let directory = self.directory.join(directory);
         directory.canonicalize().unwrap_or(directory)
     }
+}
+
+/// Where daemons of containers listen: the one that is said, Docker's and its rootless one's
+/// (docs.docker.com, "Rootless mode" and "Docker contexts"), Podman's (podman-system-service(1)). What
+/// runs on other machines publishes no port of this one.
+fn daemons(home: Option<&Path>) -> Vec<PathBuf> {
+    let said = ["DOCKER_HOST", "CONTAINER_HOST"].into_iter().filter_map(|name| {
+        let address = variable(name)?.into_string().ok()?;
+        address.strip_prefix("unix://").map(PathBuf::from)
+    });
+    let mut daemons: Vec<_> = said.collect();
+    daemons.extend(["/var/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from));
+    if let Some(runtime) = path("XDG_RUNTIME_DIR") {
+        daemons.extend(["docker.sock", "podman/podman.sock"].map(|name| runtime.join(name)));
+    }
+    daemons.extend(home.map(|home| home.join(".docker/run/docker.sock")));
+    daemons
 }
 
 /// The settings that flags and variables set; a flag is stronger.

@@ -3,7 +3,9 @@
 
 pub(crate) mod document;
 pub(crate) mod lines;
+pub(crate) mod listeners;
 pub(crate) mod picture;
+pub(crate) mod separated;
 pub(crate) mod table;
 
 use std::fmt::Write as _;
@@ -58,6 +60,11 @@ impl Output {
 
     pub(crate) fn print_json(&self, document: &Value) -> Result<(), Failure> {
         self.print(&pretty_line(document))
+    }
+
+    /// Whether nothing but results and errors is said.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Says something beside the result.

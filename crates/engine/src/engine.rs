@@ -1,5 +1,6 @@
 //! The verbs of Hythe, and the only place that orders effects: open, observe, plan, apply.
 
+mod assert;
 mod cleanup;
 mod configure;
 mod error;
@@ -10,13 +11,16 @@ mod inspect;
 mod map;
 mod notice;
 mod observe;
+mod ownership;
 mod plugin;
 mod release;
 mod relocate;
 mod replace;
 mod request;
 mod reserve;
+mod scan;
 mod strategy;
+mod wait;
 mod watch;
 
 use std::cell::RefCell;
@@ -25,6 +29,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+pub use assert::{Assertion, Shown};
 pub use configure::{Configured, ExcludeRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
@@ -37,8 +42,12 @@ pub use plugin::{
 };
 pub use relocate::{RelocateRequest, Relocated};
 pub use request::{
-    CleanupRequest, ListFilter, Listed, Outcome, ReleaseRequest, ReserveRequest, Reserved, Target,
+    CleanupRequest, ListFilter, Listed, Named, Outcome, ReleaseRequest, ReserveRequest, Reserved,
+    Target,
 };
+pub use reserve::{AdoptRequest, Adopted};
+pub use scan::{Found, ScanRequest, compact};
+pub use wait::{Until, WaitRequest, Waited};
 pub use watch::Watcher;
 
 use crate::config::{Config, ConfigFiles, Overrides, Set, Settings};
@@ -63,6 +72,9 @@ pub struct Home {
     pub state: PathBuf,
     /// The directory of compiled plugins; without one they are compiled each time.
     pub cache: Option<PathBuf>,
+    /// The sockets of daemons that may run containers, such as Docker's. Those that are not there
+    /// are passed over.
+    pub containers: Vec<PathBuf>,
 }
 
 /// Hythe as it is for one directory: its place, its configuration, its policies.
@@ -100,6 +112,18 @@ impl<'a> Engine<'a> {
         let untold = RefCell::default();
         let strategies = Rc::new(strategies);
         Ok(Self { system, report, place, config, strategies, home, untold })
+    }
+
+    /// Hythe as it is for another directory. What flags and variables say holds here alone.
+    fn elsewhere(&self, directory: &Path) -> Result<Self, Error> {
+        let place = self
+            .system
+            .locate(directory)
+            .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
+        let config = Config::load(&self.home.config, &place, Overrides::default())?;
+        let Self { system, report, home, .. } = *self;
+        let strategies = Rc::clone(&self.strategies);
+        Ok(Self { system, report, place, config, strategies, home, untold: RefCell::default() })
     }
 
     /// The directory the engine works for, and the checkout around it.

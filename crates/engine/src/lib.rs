@@ -19,7 +19,7 @@
 //!   ├ scaffold    pure: the files that a new plugin begins with
 //!   ├ conformance pure: what every policy must do, and an author's own cases
 //!   ├ simulation  pure: a workload played through a strategy
-//!   ├ system      the world: git, probe, process behind one trait
+//!   ├ system      the world: git, probe, process, container behind one trait
 //!   ├ hook        a command that is told of events
 //!   ├ lock        one writer at a time
 //!   ├ ledger      reservations, released ports and events; SQLite stays inside
@@ -43,6 +43,7 @@
 mod bundled;
 pub mod config;
 mod conformance;
+mod container;
 mod engine;
 mod event;
 mod export;
@@ -70,18 +71,20 @@ mod wasm;
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
-    AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
-    Engine, Error, ErrorKind, ExcludeRequest, Explanation, Fate, FoundPlugin, Home, ImportNote,
-    ImportReport, ImportRequest, ImportedEntry, Inspection, ListFilter, Listed, Notice, Outcome,
-    PluginFacts, PolicyCall, PortMap, PortState, Proposed, ReleaseRequest, RelocateRequest,
-    Relocated, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target, TestReport,
-    TestRequest, TypicalCall, Watcher, Which,
+    AddRequest, AdoptRequest, Adopted, Assertion, BenchReport, CheckReport, Checked,
+    CleanupRequest, Configured, Cost, Declared, Engine, Error, ErrorKind, ExcludeRequest,
+    Explanation, Fate, Found, FoundPlugin, Home, ImportNote, ImportReport, ImportRequest,
+    ImportedEntry, Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, PolicyCall,
+    PortMap, PortState, Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest,
+    ReserveRequest, Reserved, ScanRequest, Shown, Simulated, Subject, Target, TestReport,
+    TestRequest, TypicalCall, Until, WaitRequest, Waited, Watcher, Which, compact,
 };
 pub use event::{Change, Event, EventKind};
 pub use import::{ImportError, ImportProblem, Tool, Translation};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};
 pub use observed::{
-    Holder, Holders, Listening, Liveness, Observed, Parent, Presence, Probe, Process,
+    Because, Container, Containers, Holder, Holders, Listening, Liveness, Observed, Ownership,
+    Parent, Presence, Probe, Process, Verdict,
 };
 pub use place::{Checkout, CheckoutKind, Place};
 pub use placement::{Refusal, Skipped, Wish};

@@ -80,7 +80,7 @@ pub(crate) mod tests {
         let facts = |process: &Process| {
             let parents: Vec<_> =
                 process.parents.iter().map(|parent| (parent.pid, parent.place.clone())).collect();
-            (process.pid, process.command.clone(), process.place.clone(), parents)
+            (process.pid, process.user, process.command.clone(), process.place.clone(), parents)
         };
         let agree = |one: &Holders, other: &Holders| {
             let ([one], [other]) = (&one[&port].processes[..], &other[&port].processes[..]) else {

@@ -73,7 +73,8 @@ pub struct Provenance {
     /// The key policy.
     pub key: String,
     /// The selection policy, `preferred` when a preferred port was given, `returned` when the key got
-    /// a port back that it had before, or `imported` when another tool had given it.
+    /// a port back that it had before, `imported` when another tool had given it, or `adopted` when the
+    /// port was in use already.
     pub selection: String,
 }
 

@@ -1,18 +1,18 @@
-//! The world as the engine sees it: clock, directories, sockets and processes.
+//! The world as the engine sees it: clock, directories, sockets, processes and containers.
 //!
 //! Everything that is not in the ledger or in configuration enters through [`System`], so that a
 //! simulated machine can stand in for the real one, [`Host`].
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::observed::{Holders, Liveness, Presence, Probe};
+use crate::observed::{Containers, Holders, Liveness, Presence, Probe};
 use crate::place::Place;
 use crate::port::{Port, PortRange, PortSet};
 use crate::reservation::Owner;
 use crate::time::Timestamp;
-use crate::{git, probe, process};
+use crate::{container, git, probe, process};
 
 /// What the engine asks the machine.
 pub trait System {
@@ -33,6 +33,10 @@ pub trait System {
     /// Who listens on `ports`: only ports with a listener have an entry. `hints` are processes to
     /// look at first. Fails when the system's socket table cannot be read.
     fn holders(&self, ports: &PortSet, hints: &[u32]) -> io::Result<Holders>;
+
+    /// The containers that publish `ports`, as the daemons at these sockets tell. One that is not
+    /// there, or does not answer at once, tells of none.
+    fn containers(&self, daemons: &[PathBuf], ports: &PortSet) -> Containers;
 
     /// The identity of the running process `pid`; `None` when there is none that can be seen.
     fn identify(&self, pid: u32) -> Option<Owner>;
@@ -78,6 +82,10 @@ impl System for Host {
 
     fn holders(&self, ports: &PortSet, hints: &[u32]) -> io::Result<Holders> {
         process::holders(ports, hints)
+    }
+
+    fn containers(&self, daemons: &[PathBuf], ports: &PortSet) -> Containers {
+        container::published(daemons, ports)
     }
 
     fn identify(&self, pid: u32) -> Option<Owner> {

@@ -1,15 +1,16 @@
 use std::path::PathBuf;
 
 use anstyle::AnsiColor;
-use clap::{Args, ValueEnum};
-use hythe_engine::{Engine, Label, ListFilter, Listed, Listening, Scope, Service};
+use clap::Args;
+use hythe_engine::{Engine, Label, ListFilter, Listed, Scope, Service};
 use serde_json::json;
 
 use super::short;
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::output::separated::{Format, separated};
 use crate::output::table::Table;
-use crate::output::{Output, clean, document};
+use crate::output::{Output, document, listeners};
 
 /// List reservations, and who listens on their ports
 #[derive(Debug, Args)]
@@ -33,14 +34,6 @@ pub(crate) struct List {
     /// How to write them
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with = "json")]
     format: Format,
-}
-
-/// How to write a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Csv,
-    Tsv,
 }
 
 const COLUMNS: [&str; 10] = [
@@ -77,7 +70,8 @@ impl List {
             return output.print_json(&json!({
                 "version": 1,
                 "reservations": reservations.collect::<Vec<_>>(),
-                "listeners": document::listeners(&listed),
+                "listeners": listeners::listeners(&listed),
+                "containers": listeners::containers(&listed),
             }));
         }
         match self.format {
@@ -86,16 +80,22 @@ impl List {
                 Ok(())
             }
             Format::Table => output.print(&table(&listed, output)),
-            Format::Csv => output.print(&separated(&listed, csv)),
-            Format::Tsv => output.print(&separated(&listed, tsv)),
+            format => output.print(&separated(format, COLUMNS, listed.iter().map(cells))),
         }
     }
 }
 
+/// How many columns a terminal needs to be told who listens.
+const WIDE: usize = 100;
+
 fn table(listed: &[Listed], output: &Output) -> String {
-    let headings = ["PORT", "SERVICE", "DIRECTORY", "PROJECT", "LISTENING", "LEASE", "LAST USED"];
-    let mut table = Table::new(&headings, 2);
-    for Listed { observed, .. } in listed {
+    let headings =
+        ["PORT", "SERVICE", "DIRECTORY", "PROJECT", "LISTENING", "LEASE", "LAST USED", "LISTENER"];
+    // Who it is comes last and goes first: `show` tells.
+    let wide = output.columns().is_none_or(|columns| columns >= WIDE);
+    let headings = if wide { &headings[..] } else { &headings[..headings.len() - 1] };
+    let mut table = Table::new(headings, 2);
+    for Listed { observed, holder, .. } in listed {
         let reservation = &observed.reservation;
         let belongs_to = match reservation.scope {
             Scope::Directory => reservation.directory.display().to_string(),
@@ -103,30 +103,23 @@ fn table(listed: &[Listed], output: &Output) -> String {
             Scope::Service => "(machine)".to_owned(),
         };
         let lock = if reservation.locked { ", locked" } else { "" };
-        table.row([
+        let listener = holder.as_ref().filter(|_| wide).map(listeners::brief);
+        let cells = [
             reservation.port.to_string(),
             reservation.service.to_string(),
             belongs_to,
             text(reservation.project.as_ref()),
-            word(observed.listening).to_owned(),
+            observed.listening.word().to_owned(),
             format!("{}{lock}", reservation.lease),
             short(reservation.last_used_at),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(listener));
     }
     table.render(|column, cell| match (headings.get(column), cell) {
         (Some(&"LISTENING"), "foreign") => output.paint(AnsiColor::Red, cell),
         (Some(&"LISTENING"), "mine") => output.paint(AnsiColor::Green, cell),
         _ => cell.to_owned(),
     })
-}
-
-const fn word(listening: Listening) -> &'static str {
-    match listening {
-        Listening::None => "none",
-        Listening::Mine => "mine",
-        Listening::Foreign => "foreign",
-        Listening::Unknown => "unknown",
-    }
 }
 
 fn text(label: Option<&Label>) -> String {
@@ -144,38 +137,7 @@ fn cells(Listed { observed, .. }: &Listed) -> [String; COLUMNS.len()] {
         text(reservation.agent.as_ref()),
         reservation.lease.to_string(),
         reservation.locked.to_string(),
-        word(observed.listening).to_owned(),
+        observed.listening.word().to_owned(),
         reservation.directory.display().to_string(),
     ]
-}
-
-fn separated(listed: &[Listed], line: fn(&[String]) -> String) -> String {
-    let headings = COLUMNS.map(str::to_owned);
-    std::iter::once(line(&headings))
-        .chain(listed.iter().map(|listed| line(&cells(listed))))
-        .collect()
-}
-
-/// A line of CSV (RFC 4180): what contains a comma, a quote or a line break is quoted.
-fn csv(cells: &[String]) -> String {
-    let quoted = cells.iter().map(|cell| {
-        // Line breaks can be quoted; what commands a terminal cannot.
-        let cell = cell.split_inclusive(['\n', '\r']).map(|line| {
-            let end = line.trim_end_matches(['\n', '\r']).len();
-            format!("{}{}", clean(&line[..end]), &line[end..])
-        });
-        let cell = cell.collect::<String>();
-        if cell.contains(['"', ',', '\n', '\r']) {
-            format!("\"{}\"", cell.replace('"', "\"\""))
-        } else {
-            cell
-        }
-    });
-    format!("{}\r\n", quoted.collect::<Vec<_>>().join(","))
-}
-
-/// A line of TSV, where a tab or a line break cannot be quoted: control characters are escaped.
-fn tsv(cells: &[String]) -> String {
-    let cleaned: Vec<_> = cells.iter().map(|cell| clean(cell)).collect();
-    format!("{}\n", cleaned.join("\t"))
 }

@@ -1,20 +1,37 @@
 use clap::Args;
-use hythe_engine::{Engine, Event, EventFilter, Listed, Listening, Liveness, Port, Service};
+use hythe_engine::{
+    Assertion, Engine, Event, EventFilter, Listed, Listening, Liveness, Named, Shown,
+};
 use serde_json::json;
 
 use super::short;
 use crate::args::ScopeArg;
 use crate::failure::Failure;
-use crate::output::{Output, clean, document};
+use crate::output::{Output, clean, document, listeners};
 
 /// Show one reservation: its facts, why it has this port, who listens, its history
+///
+/// With an assertion, it exits with 7 when that is not so, and says why not; with --quiet it prints
+/// nothing when it is.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     /// A port, or a service as it is reserved here
     #[arg(default_value = "main", value_name = "PORT|SERVICE")]
-    what: String,
+    what: Named,
     #[command(flatten)]
     scope: ScopeArg,
+    /// Assert that it is reserved
+    #[arg(long, group = "assertion")]
+    reserved: bool,
+    /// Assert that its own server listens
+    #[arg(long, group = "assertion")]
+    mine: bool,
+    /// Assert that somebody listens
+    #[arg(long, group = "assertion")]
+    listening: bool,
+    /// Assert that nobody holds it; and that a PORT is not reserved for another place
+    #[arg(long, group = "assertion")]
+    free: bool,
 }
 
 /// How much of its history is shown.
@@ -22,39 +39,65 @@ const EVENTS: u32 = 20;
 
 impl Show {
     pub(crate) fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
-        let listed = match self.what.parse::<Port>() {
-            Ok(port) => engine.show_port(port)?,
-            Err(error) if self.what.bytes().all(|byte| byte.is_ascii_digit()) => {
-                return Err(Failure::usage(&error.to_string(), None));
+        let assertions = [
+            (self.reserved, Assertion::Reserved),
+            (self.mine, Assertion::Mine),
+            (self.listening, Assertion::Listening),
+            (self.free, Assertion::Free),
+        ];
+        let assertion = assertions.into_iter().find(|(asked, _)| *asked);
+        let shown = match (&self.what, assertion) {
+            (what, Some((_, assertion))) => {
+                let shown = engine.assert(what, self.scope.scope, assertion)?;
+                if output.is_quiet() {
+                    return Ok(());
+                }
+                shown
             }
-            Err(_) => {
-                let service = self
-                    .what
-                    .parse::<Service>()
-                    .map_err(|error| Failure::usage(&error.to_string(), None))?;
-                engine.show(&service, self.scope.scope)?
-            }
+            (Named::Port(port), None) => Shown::of(engine.show_port(*port)?),
+            (Named::Service(service), None) => Shown::of(engine.show(service, self.scope.scope)?),
         };
-        let key = listed.observed.reservation.key.text.clone();
-        let events = engine.events(&EventFilter {
-            key: Some(key),
-            limit: Some(EVENTS),
-            ..EventFilter::default()
-        })?;
+        let events = match &shown.listed {
+            Some(listed) => engine.events(&EventFilter {
+                key: Some(listed.observed.reservation.key.text.clone()),
+                limit: Some(EVENTS),
+                ..EventFilter::default()
+            })?,
+            None => Vec::new(),
+        };
+        let holder = shown.listed.as_ref().map_or(&shown.holder, |listed| &listed.holder).as_ref();
+        let ownership = shown.listed.as_ref().and_then(|listed| listed.ownership.as_ref());
         if output.json {
             let history: Vec<_> = events.iter().map(Event::document).collect();
+            let reservation =
+                shown.listed.as_ref().map(|listed| document::reservation(&listed.observed));
             return output.print_json(&json!({
                 "version": 1,
-                "reservation": document::reservation(&listed.observed),
-                "listeners": document::listeners(std::slice::from_ref(&listed)),
+                "reservation": reservation,
+                "listeners": listeners::processes(shown.port, holder, ownership),
+                "containers": listeners::publishers(shown.port, holder, ownership),
                 "history": history,
             }));
         }
-        output.print(&text(&listed, &events))
+        let mut lines = match &shown.listed {
+            Some(listed) => facts(listed),
+            None => {
+                let listening = if holder.is_some() { "somebody" } else { "nobody" };
+                let facts = [("port", shown.port.to_string()), ("reserved", "no".to_owned())];
+                facts.into_iter().chain([("listening", listening.to_owned())]).collect()
+            }
+        };
+        if let Some(holder) = holder {
+            let listeners = listeners::lines(holder, ownership);
+            lines.extend(listeners.into_iter().map(|line| ("", line)));
+        }
+        lines.extend(events.iter().map(|event| ("event", happened(event))));
+        let render = |(name, value): &(&str, String)| format!("{name:<10} {}\n", clean(value));
+        output.print(&lines.iter().map(render).collect::<String>())
     }
 }
 
-fn text(listed: &Listed, events: &[Event]) -> String {
+fn facts(listed: &Listed) -> Vec<(&'static str, String)> {
     let observed = &listed.observed;
     let reservation = &observed.reservation;
     let optional = |label: &Option<hythe_engine::Label>| {
@@ -71,7 +114,7 @@ fn text(listed: &Listed, events: &[Event]) -> String {
             format!("pid {}, {state}, started {}", owner.pid, short(owner.started_at))
         },
     );
-    let mut lines: Vec<(&str, String)> = vec![
+    vec![
         ("port", reservation.port.to_string()),
         ("service", reservation.service.to_string()),
         ("scope", reservation.scope.to_string()),
@@ -88,22 +131,13 @@ fn text(listed: &Listed, events: &[Event]) -> String {
         ("key", format!("{} (by {})", reservation.key.text, reservation.strategy.key)),
         ("chosen by", reservation.strategy.selection.clone()),
         ("listening", listening(listed)),
-    ];
-    for process in listed.holder.iter().flat_map(|holder| &holder.processes) {
-        let place = process.place.as_ref().map_or_else(
-            || "a directory that cannot be seen".to_owned(),
-            |place| place.directory.display().to_string(),
-        );
-        lines.push(("", format!("pid {} `{}` in {place}", process.pid, process.command)));
-    }
-    for event in events {
-        let from = event.from.map(|port| format!(" from {port}")).unwrap_or_default();
-        let reason = event.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let text = format!("{}  {} {}{from}{reason}", short(event.at), event.kind, event.port);
-        lines.push(("event", text));
-    }
-    let render = |(name, value): &(&str, String)| format!("{name:<10} {}\n", clean(value));
-    lines.iter().map(render).collect()
+    ]
+}
+
+fn happened(event: &Event) -> String {
+    let from = event.from.map(|port| format!(" from {port}")).unwrap_or_default();
+    let reason = event.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{}  {} {}{from}{reason}", short(event.at), event.kind, event.port)
 }
 
 fn listening(listed: &Listed) -> String {

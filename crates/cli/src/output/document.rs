@@ -4,8 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hythe_engine::{
-    Change, Cost, Explanation, FoundPlugin, Listed, Liveness, Observed, PluginFacts, Reserved,
-    TypicalCall,
+    Change, Cost, Explanation, FoundPlugin, Liveness, Observed, PluginFacts, Reserved, TypicalCall,
 };
 use serde_json::{Value, json};
 
@@ -82,25 +81,6 @@ fn explanation(explanation: &Explanation) -> Value {
         "policies": calls.collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<_>>(),
     })
-}
-
-/// The processes behind reserved ports, each with its port.
-pub(crate) fn listeners(listed: &[Listed]) -> Value {
-    let processes = listed.iter().flat_map(|Listed { observed, holder }| {
-        let port = observed.reservation.port;
-        let processes = holder.iter().flat_map(|holder| &holder.processes);
-        processes.map(move |process| (port, process))
-    });
-    let documents = processes.map(|(port, process)| {
-        json!({
-            "port": port,
-            "pid": process.pid,
-            "command": process.command,
-            "directory": process.place.as_ref().map(|place| path(&place.directory)),
-            "started_at": process.started_at,
-        })
-    });
-    documents.collect()
 }
 
 /// What was released, or would be.

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::replace::replace;
 use super::{Engine, Error, strategy};
-use crate::config::Overrides;
 use crate::event::Change;
 use crate::export::Holdings;
 use crate::import::{
@@ -276,7 +275,7 @@ impl Engine<'_> {
             for at in members {
                 let Some((port, record)) = records[at].take() else { continue };
                 let made = match &engine {
-                    Ok(engine) => engine.adopted(port, record),
+                    Ok(engine) => engine.imported(port, record),
                     Err(fate) => Err(fate.clone()),
                 };
                 match made {
@@ -299,7 +298,7 @@ impl Engine<'_> {
             Belongs::Directory(directory) => directory.as_path(),
             Belongs::Project(_) => self.config.home().unwrap_or(&self.place.directory),
         };
-        let engine = Engine::elsewhere(self, directory);
+        let engine = self.elsewhere(directory);
         engine.map_err(|error| match error {
             Error::Place { error, .. } => Fate::Skipped(match error.kind() {
                 std::io::ErrorKind::NotFound => "its directory is gone".to_owned(),
@@ -311,7 +310,7 @@ impl Engine<'_> {
 
     /// What a record would be in this place, what is worth knowing about it, and whether it was meant
     /// for the very directory that it would belong to.
-    fn adopted(
+    fn imported(
         &self,
         port: Port,
         record: Record,
@@ -397,26 +396,6 @@ impl Engine<'_> {
     /// it ever since, and one that started later is another.
     fn proven_owner(&self, pid: u32, at: Timestamp) -> Option<Owner> {
         self.system.identify(pid).filter(|process| process.started_at <= at)
-    }
-}
-
-impl<'a> Engine<'a> {
-    /// Hythe as it is for another directory. What flags and variables say holds only here.
-    fn elsewhere(&self, directory: &Path) -> Result<Engine<'a>, Error> {
-        let place = self
-            .system
-            .locate(directory)
-            .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
-        let config = crate::config::Config::load(&self.home.config, &place, Overrides::default())?;
-        Ok(Engine {
-            system: self.system,
-            report: self.report,
-            place,
-            config,
-            strategies: std::rc::Rc::clone(&self.strategies),
-            home: self.home,
-            untold: std::cell::RefCell::default(),
-        })
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::observe::Directories;
 use super::release::missing;
-use super::{Engine, Error, ListFilter, Listed};
+use super::request::Sought;
+use super::{Engine, Error, ListFilter, Listed, Named};
 use crate::event::Event;
 use crate::ledger::{EventFilter, Ledger};
-use crate::port::Port;
+use crate::port::{Port, PortSet};
 use crate::reservation::{Reservation, Scope, Service};
 
 impl Engine<'_> {
@@ -26,8 +27,8 @@ impl Engine<'_> {
             None => Vec::new(),
         };
         reservations.retain(|reservation| filter.admits(reservation));
-        let observed = self.observe(reservations, Directories::Unseen).into_iter();
-        Ok(observed.map(|(observed, holder)| Listed { observed, holder }).collect())
+        let ports = reservations.iter().map(|reservation| reservation.port).collect();
+        Ok(self.look(reservations, Directories::Unseen, self.containers(&ports)))
     }
 
     /// The reservation that has a port, and the world around it.
@@ -45,10 +46,22 @@ impl Engine<'_> {
         self.get(service, scope).map(|reservation| self.listed(reservation))
     }
 
-    fn listed(&self, reservation: Reservation) -> Listed {
-        let standing = self.standing(&reservation);
-        let observed = self.observed(reservation, &standing);
-        Listed { observed, holder: standing.holder }
+    /// The ports that are named, and their reservations. A service without one is not found.
+    pub(super) fn seek(&self, named: &[Named], scope: Option<Scope>) -> Result<Vec<Sought>, Error> {
+        let seek = |named: &Named| match named {
+            Named::Service(service) => {
+                let reservation = self.get(service, scope)?;
+                Ok(Sought { port: reservation.port, reservation: Some(reservation) })
+            }
+            Named::Port(port) => {
+                let reservation = self.ledger()?.map_or(Ok(None), |ledger| ledger.at(*port))?;
+                Ok(Sought { port: *port, reservation })
+            }
+        };
+        let mut sought: Vec<Sought> = named.iter().map(seek).collect::<Result<_, Error>>()?;
+        let mut ports = PortSet::new();
+        sought.retain(|sought| ports.insert(sought.port));
+        Ok(sought)
     }
 
     /// What happened, oldest first.

@@ -1,7 +1,7 @@
 //! `map`: what every port of the range is, at a glance.
 
 use super::observe::Directories;
-use super::{Engine, Error};
+use super::{Engine, Error, Listed};
 use crate::ledger::Occupancy;
 use crate::observed::{Holders, Listening};
 use crate::port::{Port, PortRange, PortSet};
@@ -69,7 +69,7 @@ impl PortMap {
 
 impl Engine<'_> {
     /// What each port of `range` is now, or of the range in force. Reads only, and binds nothing: who
-    /// listens is told by the socket tables.
+    /// listens is told by the socket tables, and by the daemons of containers.
     pub fn map(&self, range: Option<PortRange>) -> Result<PortMap, Error> {
         let range = range.unwrap_or(self.settings().ports.range.value);
         let ledger = self.ledger()?;
@@ -88,8 +88,9 @@ impl Engine<'_> {
             Ok(holders) => (holders, None),
             Err(error) => (Holders::new(), Some(error.to_string())),
         };
+        let containers = self.containers(&ports);
         let state = |port: Port| {
-            if holders.contains_key(&port) {
+            if holders.contains_key(&port) || containers.contains_key(&port) {
                 PortState::Foreign
             } else if never.refusal(port).is_some() {
                 PortState::Excluded
@@ -100,7 +101,7 @@ impl Engine<'_> {
             }
         };
         let mut states: Vec<_> = range.ports().map(state).collect();
-        for (observed, _) in self.observe(reservations, Directories::Unseen) {
+        for Listed { observed, .. } in self.look(reservations, Directories::Unseen, containers) {
             let place = usize::from(observed.reservation.port.get() - range.first().get());
             if let Some(state) = states.get_mut(place) {
                 *state = match observed.listening {

@@ -20,6 +20,18 @@ pub enum Notice {
         /// Its name in the configuration.
         plugin: String,
     },
+    /// Nobody listens yet, or still somebody does.
+    WaitingFor {
+        /// What is waited for.
+        what: String,
+    },
+    /// Whose listener it is cannot be told, so that it counts as the reservation's own.
+    ListenerUnknown {
+        /// The port.
+        port: Port,
+        /// Who it is.
+        holder: String,
+    },
     /// A preferred port could not be had.
     PreferredRefused {
         /// The service it was wanted for.
@@ -107,6 +119,10 @@ impl fmt::Display for Notice {
                 write!(f, "waiting for another hythe process to let go of {}", lock.display())
             }
             Self::Compiling { plugin } => write!(f, "compiling plugin `{plugin}`, once"),
+            Self::WaitingFor { what } => write!(f, "waiting for {what}"),
+            Self::ListenerUnknown { port, holder } => {
+                write!(f, "whether {holder} on port {port} is your server cannot be told")
+            }
             Self::PreferredRefused { service, port, refusal, detail } => {
                 write!(f, "`{service}` does not get its preferred port {port}: {refusal}")?;
                 detail.as_ref().map_or(Ok(()), |detail| write!(f, " ({detail})"))
@@ -157,6 +173,7 @@ impl Notice {
                 Refusal::Reserved => Some(format!("hythe show {port}")),
                 _ => None,
             },
+            Self::ListenerUnknown { port, .. } => Some(format!("hythe show {port}")),
             Self::CleanedUp { .. } => Some("hythe log --kind released".to_owned()),
             Self::CleanupFailed { .. } => Some("hythe cleanup --dry-run".to_owned()),
             _ => None,

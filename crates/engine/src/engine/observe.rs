@@ -1,14 +1,9 @@
 //! Looking at the machine: who listens, who lives, what is still there.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-
-use super::{Engine, strategy};
-use crate::observed::{Holder, Holders, Listening, Liveness, Observed, Presence, Probe, Process};
-use crate::place::Place;
-use crate::policy::{KeyDerivation, KeyRequest};
+use super::{Engine, Listed};
+use crate::observed::{Containers, Holder, Holders, Listening, Liveness, Observed, Probe};
 use crate::port::{Port, PortSet};
-use crate::reservation::{Label, Realm, Reservation};
+use crate::reservation::Reservation;
 
 /// What stands behind a reserved port.
 #[derive(Debug, Clone)]
@@ -27,6 +22,9 @@ impl Standing {
 
 /// Who holds a port, for people.
 pub(super) fn describe(holder: Option<&Holder>) -> String {
+    if let Some(container) = holder.and_then(|holder| holder.containers.first()) {
+        return format!("container `{}`", container.name);
+    }
     match holder.and_then(|holder| holder.processes.first()) {
         Some(process) => format!("process {} `{}`", process.pid, process.command),
         None => "a process that cannot be seen from here".to_owned(),
@@ -56,7 +54,7 @@ impl Engine<'_> {
         match holder {
             Some(holder) => {
                 let owner = self.owner_liveness(reservation);
-                let listening = self.judge(reservation, &holder, owner);
+                let listening = self.judge(reservation, &holder, owner).listening;
                 Standing { listening, holder: Some(holder) }
             }
             // Bound, but not listening: somebody prepares to serve, or keeps the port for a moment.
@@ -72,100 +70,8 @@ impl Engine<'_> {
         reservations: Vec<Reservation>,
         directories: Directories,
     ) -> Vec<(Observed, Option<Holder>)> {
-        let ports: PortSet = reservations.iter().map(|reservation| reservation.port).collect();
-        let hints: Vec<_> = reservations.iter().flat_map(hints).collect();
-        let mut holders: Option<Holders> = if reservations.is_empty() {
-            Some(Holders::new())
-        } else {
-            self.system
-                .holders(&ports, &hints)
-                .inspect_err(|error| tracing::debug!(%error, "socket tables cannot be read"))
-                .ok()
-        };
-        let mut presence: HashMap<PathBuf, Presence> = HashMap::new();
-        let observed = reservations.into_iter().map(|reservation| {
-            let directory = match directories {
-                Directories::Unseen => Presence::Unknown,
-                Directories::Seen => *presence
-                    .entry(reservation.directory.clone())
-                    .or_insert_with(|| self.system.presence(&reservation.directory)),
-            };
-            let holder = holders.as_mut().and_then(|holders| holders.remove(&reservation.port));
-            let owner = self.owner_liveness(&reservation);
-            let listening = match (&holders, &holder) {
-                (None, _) => Listening::Unknown,
-                (Some(_), None) => Listening::None,
-                (Some(_), Some(holder)) => self.judge(&reservation, holder, owner),
-            };
-            (Observed { reservation, directory, owner, listening }, holder)
-        });
-        observed.collect()
-    }
-
-    /// Whose listener `holder` is. A key policy may give the directories of several checkouts one
-    /// key: then a process in any of them is the reservation's own.
-    fn judge(
-        &self,
-        reservation: &Reservation,
-        holder: &Holder,
-        owner: Option<Liveness>,
-    ) -> Listening {
-        let judged = reservation.judge(holder, owner);
-        if judged != Listening::Foreign || is_of_one_directory(reservation) {
-            return judged;
-        }
-        let places = holder.processes.iter().filter_map(Process::workplace);
-        let shared: Result<Vec<_>, _> =
-            places.map(|place| self.has_key(place, reservation)).collect();
-        match shared {
-            Ok(shared) if shared.contains(&true) => Listening::Mine,
-            Ok(_) => Listening::Foreign,
-            Err(Unproven) => Listening::Unknown,
-        }
-    }
-
-    /// Whether a request from another place would get this reservation. Fails where the policy that
-    /// derived the key is not provably the one in force here, or gives no answer: that its port may
-    /// be taken away must not follow from what somebody else's policy says.
-    fn has_key(&self, place: &Place, reservation: &Reservation) -> Result<bool, Unproven> {
-        if !self.derives_keys_of(reservation) {
-            return Err(Unproven);
-        }
-        if let Realm::Project(directory) = &reservation.key.realm
-            && !place.directory.starts_with(directory)
-        {
-            return Ok(false);
-        }
-        let policy = self.key_policy().map_err(|_| Unproven)?;
-        if policy.plugin().label() != reservation.strategy.key {
-            return Err(Unproven);
-        }
-        let name = place.checkout.as_ref().and_then(|checkout| checkout.name.as_deref());
-        // Its own files may call its project otherwise than by its name, most likely as here.
-        for project in [name.and_then(Label::nearest), self.project()] {
-            let (scope, service) = (reservation.scope, &reservation.service);
-            let request = KeyRequest { scope, service, place, project: project.as_ref() };
-            if policy.derive(&request).map_err(|_| Unproven)? == reservation.key.text {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether the key policy here, its code, options and authority, is the one that holds where the
-    /// reservation was made.
-    fn derives_keys_of(&self, reservation: &Reservation) -> bool {
-        let here = self.settings();
-        let name = &here.strategy.key.value;
-        if strategy::realm(here, name) != reservation.key.realm {
-            return false;
-        }
-        let project = here.project_directory.as_ref();
-        if project.is_some_and(|project| reservation.directory.starts_with(project)) {
-            return true;
-        }
-        let there = self.config.user_settings(&self.config.rules(&reservation.directory));
-        there.strategy.key.value == *name && there.plugins.get(name) == here.plugins.get(name)
+        let listed = self.look(reservations, directories, Containers::new());
+        listed.into_iter().map(|Listed { observed, holder, .. }| (observed, holder)).collect()
     }
 
     /// One reservation whose port is held as `standing` says.
@@ -179,7 +85,7 @@ impl Engine<'_> {
     }
 
     /// Whether the owner of a reservation still runs; `None` without an owner.
-    fn owner_liveness(&self, reservation: &Reservation) -> Option<Liveness> {
+    pub(super) fn owner_liveness(&self, reservation: &Reservation) -> Option<Liveness> {
         reservation.owner.as_ref().map(|owner| self.system.liveness(owner))
     }
 
@@ -242,21 +148,8 @@ pub(super) enum Verdict {
     Unknown(String),
 }
 
-/// It cannot be told.
-struct Unproven;
-
-/// Whether the key names the directory that it stands for, as the keys of the bundled policy do: then
-/// no other directory has it.
-fn is_of_one_directory(reservation: &Reservation) -> bool {
-    let directory = reservation.directory.to_str();
-    directory.is_some_and(|directory| {
-        let own = format!("directory:{}:{directory}", reservation.service);
-        reservation.key.text == own
-    })
-}
-
 /// Where to look first for the process that listens on a reserved port.
-fn hints(reservation: &Reservation) -> impl Iterator<Item = u32> + '_ {
+pub(super) fn hints(reservation: &Reservation) -> impl Iterator<Item = u32> + '_ {
     let owner = reservation.owner.as_ref().map(|owner| owner.pid);
     reservation.listener.into_iter().chain(owner)
 }

@@ -1,12 +1,14 @@
 //! What an operation is asked for, and what it answers.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use super::Error;
 use super::explain::Explanation;
-use crate::observed::{Holder, Observed};
-use crate::port::Port;
-use crate::reservation::{Label, Lease, Scope, Service};
+use crate::observed::{Holder, Observed, Ownership};
+use crate::port::{Port, PortError};
+use crate::reservation::{Label, Lease, NameError, Reservation, Scope, Service};
 
 /// Asks for the port of each service, reserving what is missing: all of them or none.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +110,43 @@ impl Default for Target {
     }
 }
 
+/// A port, or a service of this place. A service is no number, so that a text can only be one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A port.
+    Port(Port),
+    /// A service.
+    Service(Service),
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.parse().map(Self::Port).map_err(|error: PortError| error.to_string())
+        } else {
+            text.parse().map(Self::Service).map_err(|error: NameError| error.to_string())
+        }
+    }
+}
+
+/// A port that was asked for, and its reservation.
+#[derive(Debug, Clone)]
+pub(super) struct Sought {
+    pub(super) port: Port,
+    pub(super) reservation: Option<Reservation>,
+}
+
+impl Sought {
+    pub(super) fn not_reserved(&self) -> Error {
+        Error::NotFound {
+            what: format!("port {} is not reserved", self.port),
+            hint: Some("hythe list".to_owned()),
+        }
+    }
+}
+
 /// Which reservations are listed. Every condition that is given must hold.
 #[derive(Debug, Clone, Default)]
 pub struct ListFilter {
@@ -124,7 +163,7 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
-    pub(super) fn admits(&self, reservation: &crate::reservation::Reservation) -> bool {
+    pub(super) fn admits(&self, reservation: &Reservation) -> bool {
         let same =
             |wanted: &Option<Label>, found: &Option<Label>| wanted.is_none() || wanted == found;
         same(&self.project, &reservation.project)
@@ -143,8 +182,10 @@ impl ListFilter {
 pub struct Listed {
     /// The reservation, and the world around it.
     pub observed: Observed,
-    /// The processes that listen on its port, as far as they can be seen.
+    /// Who listens on its port, as far as can be seen; `None` when that is nobody.
     pub holder: Option<Holder>,
+    /// What is proven of each of them.
+    pub ownership: Option<Ownership>,
 }
 
 /// Asks for the cleanup policies to be run now.

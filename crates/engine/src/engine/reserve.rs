@@ -4,8 +4,11 @@
 //! from a read-only ledger, without a lock and without a write. Everything else runs under the lock,
 //! from one snapshot to one transaction.
 
+mod adopt;
 mod placing;
 mod want;
+
+pub use adopt::{AdoptRequest, Adopted};
 
 use super::cleanup::Review;
 use super::explain::Explanation;

@@ -47,8 +47,10 @@ pub(crate) fn holders(ports: &PortSet, hints: &[u32]) -> io::Result<Holders> {
     let mut search = Search::default();
     for socket in sockets(LISTEN, None)? {
         if ports.contains(socket.port) {
-            search.holders.entry(socket.port).or_default();
-            search.missing.insert(socket.inode, socket.port);
+            let holder = search.holders.entry(socket.port).or_default();
+            insert(&mut holder.addresses, socket.address.to_canonical());
+            insert(&mut holder.users, socket.user);
+            search.missing.insert(socket.inode, socket);
         }
     }
     let newest_first = iter::once_with(newest_first).flatten();
@@ -58,10 +60,17 @@ pub(crate) fn holders(ports: &PortSet, hints: &[u32]) -> io::Result<Holders> {
         }
         search.look_at(pid);
     }
-    for port in search.missing.into_values() {
-        search.holders.entry(port).or_default().hidden = true;
+    for socket in search.missing.into_values() {
+        search.holders.entry(socket.port).or_default().hidden = true;
     }
     Ok(search.holders)
+}
+
+/// Adds to a list that is ascending, unless it is there.
+fn insert<T: Ord>(list: &mut Vec<T>, new: T) {
+    if let Err(at) = list.binary_search(&new) {
+        list.insert(at, new);
+    }
 }
 
 /// The processes that can be seen, highest pid first: a server that was just started comes early.
@@ -183,7 +192,7 @@ fn started_at(boot_time: i64, ticks: u64) -> Timestamp {
 struct Search {
     holders: Holders,
     /// The sockets, by inode, whose process is not found yet.
-    missing: HashMap<u64, Port>,
+    missing: HashMap<u64, Socket>,
     /// Where the directories met so far are: a process mostly works where its parents do.
     places: HashMap<PathBuf, Option<Place>>,
     boot_time: Option<i64>,
@@ -197,7 +206,8 @@ impl Search {
         if inodes.is_empty() {
             return;
         }
-        let Some(process) = self.process(pid, &entry) else { return };
+        let user = inodes.first().and_then(|inode| self.missing.get(inode)).map(|it| it.user);
+        let Some(process) = self.process(pid, &entry, user) else { return };
         let mut shared = HashMap::new();
         for inode in inodes {
             shared.extend(self.missing.remove_entry(&inode));
@@ -210,22 +220,22 @@ impl Search {
             if inodes.is_empty() {
                 return;
             }
-            let Some(process) = self.process(parent.pid, &entry) else { return };
+            let Some(process) = self.process(parent.pid, &entry, user) else { return };
             self.name(&process, inodes.iter().filter_map(|inode| shared.get(inode)));
         }
     }
 
-    fn name<'a>(&mut self, process: &Process, ports: impl Iterator<Item = &'a Port>) {
-        for port in ports {
-            let processes = &mut self.holders.entry(*port).or_default().processes;
+    fn name<'a>(&mut self, process: &Process, sockets: impl Iterator<Item = &'a Socket>) {
+        for socket in sockets {
+            let processes = &mut self.holders.entry(socket.port).or_default().processes;
             if !processes.iter().any(|known| known.pid == process.pid) {
                 processes.push(process.clone());
             }
         }
     }
 
-    /// What is known of a process; `None` when it is over.
-    fn process(&mut self, pid: u32, entry: &Entry) -> Option<Process> {
+    /// What is known of a process whose socket this `user` opened; `None` when it is over.
+    fn process(&mut self, pid: u32, entry: &Entry, user: Option<u32>) -> Option<Process> {
         let mut buffer = [0; BUFFER];
         let stat = entry.stat(&mut buffer).ok()?;
         if self.boot_time.is_none() {
@@ -235,6 +245,7 @@ impl Search {
             pid,
             start: stat.start,
             started_at: started_at(self.boot_time?, stat.start),
+            user,
             command: entry.command(&mut buffer, &stat),
             place: self.place(entry),
             parents: self.parents(&stat),
@@ -392,8 +403,11 @@ mod tests {
         assert!(message.push(SendAncillaryMessage::ScmRights(&sockets)));
         sendmsg(&sender, &[IoSlice::new(b"x")], &mut message, SendFlags::empty()).unwrap();
         drop(socket);
-        let hidden = Holder { processes: vec![], hidden: true };
-        assert!(eventually(|| holder(port, &[id()]) == hidden));
+        assert!(eventually(|| {
+            let found = holder(port, &[id()]);
+            // Who opened it is told all the same.
+            found.hidden && found.processes.is_empty() && found.users.len() == 1
+        }));
     }
 
     #[test]

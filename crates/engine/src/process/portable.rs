@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -20,20 +21,21 @@ use crate::time::Timestamp;
 
 /// The listening TCP sockets of the processes that can be seen. Nothing shows the sockets of the
 /// others.
-fn listening() -> io::Result<impl Iterator<Item = (Port, u32)>> {
+fn listening() -> io::Result<impl Iterator<Item = (Port, u32, IpAddr)>> {
     let listeners = listeners::get_all().map_err(|error| io::Error::other(error.to_string()))?;
     let is_listening = |listener: &Listener| {
         listener.protocol == Protocol::TCP && listener.state == SocketState::Listen
     };
-    Ok(listeners
-        .into_iter()
-        .filter(is_listening)
-        .filter_map(|listener| Some((Port::new(listener.socket.port())?, listener.process.pid))))
+    Ok(listeners.into_iter().filter(is_listening).filter_map(
+        |Listener { socket, process, .. }| {
+            Some((Port::new(socket.port())?, process.pid, socket.ip().to_canonical()))
+        },
+    ))
 }
 
 /// Whether a socket listens on `port`, as far as it can be seen.
 pub(crate) fn is_listening(port: Port) -> io::Result<bool> {
-    Ok(listening()?.any(|(listening, _)| listening == port))
+    Ok(listening()?.any(|(listening, ..)| listening == port))
 }
 
 /// Whether connections that their process has closed are all that is left on `port`.
@@ -49,19 +51,32 @@ pub(crate) fn is_closing(_port: Port) -> io::Result<bool> {
 /// Who listens on `ports`, see [`crate::system::System::holders`]. Every process is looked at in
 /// any case, so there is no use for hints.
 pub(crate) fn holders(ports: &PortSet, _hints: &[u32]) -> io::Result<Holders> {
-    let mut sockets: BTreeSet<_> = listening()?.filter(|(port, _)| ports.contains(*port)).collect();
+    let mut sockets: BTreeSet<_> =
+        listening()?.filter(|(port, ..)| ports.contains(*port)).collect();
     let mut holders = Holders::new();
     if sockets.is_empty() {
         return Ok(holders);
     }
     let system = seen(ProcessesToUpdate::All).ok_or(io::ErrorKind::Unsupported)?;
     let mut processes = Processes { system, places: HashMap::new() };
-    while let Some((port, pid)) = sockets.pop_first() {
+    while let Some((port, pid, address)) = sockets.pop_first() {
         let holder = holders.entry(port).or_default();
+        if !holder.addresses.contains(&address) {
+            holder.addresses.push(address);
+        }
         match processes.describe(pid) {
-            Some(process) => holder.processes.push(process),
+            Some(process) if holder.processes.iter().any(|known| known.pid == process.pid) => {}
+            Some(process) => {
+                holder.users.extend(process.user);
+                holder.processes.push(process);
+            }
             None => holder.hidden = true,
         }
+    }
+    for holder in holders.values_mut() {
+        holder.addresses.sort_unstable();
+        holder.users.sort_unstable();
+        holder.users.dedup();
     }
     Ok(holders)
 }
@@ -116,6 +131,7 @@ fn seen(pids: ProcessesToUpdate<'_>) -> Option<System> {
     let wanted = ProcessRefreshKind::nothing()
         .with_cmd(UpdateKind::Always)
         .with_cwd(UpdateKind::Always)
+        .with_user(UpdateKind::Always)
         .without_tasks();
     system.refresh_processes_specifics(pids, true, wanted);
     Some(system)
@@ -146,6 +162,7 @@ impl Processes {
             pid,
             start: process.start_time(),
             started_at: started_at(process),
+            user: process.effective_user_id().map(|user| **user),
             command: command(process),
             place: place(process, places),
             parents: parents(system, process, places),

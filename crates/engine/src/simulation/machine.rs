@@ -51,7 +51,7 @@ impl Machine {
             range,
             held: strangers.iter().copied().collect(),
             strangers,
-            stranger: Holder { processes: vec![process(0, place)], hidden: false },
+            stranger: Holder { processes: vec![process(0, place)], ..Holder::default() },
             due: 0.0,
             servers: BTreeMap::new(),
             serving: BTreeMap::new(),
@@ -91,11 +91,11 @@ impl Machine {
     pub(super) fn listening(&self, tenure: &Tenure, owner: Option<Liveness>) -> Listening {
         let reservation = &tenure.observed.reservation;
         if self.held.contains(reservation.port) {
-            return reservation.judge(&self.stranger, owner);
+            return reservation.judge(&self.stranger, owner).listening;
         }
         match self.servers.get(&reservation.port) {
             None => Listening::None,
-            Some(server) => match reservation.judge(&server.holder, owner) {
+            Some(server) => match reservation.judge(&server.holder, owner).listening {
                 Listening::Foreign if server.key == tenure.key => Listening::Mine,
                 judged => judged,
             },
@@ -112,7 +112,7 @@ impl Machine {
         self.stop(worktree.slot, service);
         if self.is_free(port) {
             let process = process(worktree.owner.pid, worktree.place.clone());
-            let holder = Holder { processes: vec![process], hidden: false };
+            let holder = Holder { processes: vec![process], ..Holder::default() };
             self.servers.insert(port, Server { holder, key, of: server });
             self.serving.insert(server, port);
         }
@@ -147,6 +147,7 @@ fn process(pid: u32, place: Place) -> Process {
         pid,
         start: 0,
         started_at: crate::time::Timestamp::default(),
+        user: None,
         command: String::new(),
         place: Some(place),
         parents: Vec::new(),

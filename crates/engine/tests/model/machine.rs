@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hythe_engine::{
-    Checkout, CheckoutKind, Holder, Holders, Liveness, Owner, Parent, Place, Port, PortRange,
-    PortSet, Presence, Probe, Process, System, Timestamp,
+    Checkout, CheckoutKind, Containers, Holder, Holders, Liveness, Owner, Parent, Place, Port,
+    PortRange, PortSet, Presence, Probe, Process, System, Timestamp,
 };
 
 /// A pid namespace and a pid in it.
@@ -243,6 +243,7 @@ impl System for Machine {
                     pid: pid.1,
                     start: running.start,
                     started_at: running.started_at,
+                    user: None,
                     command: "server".to_owned(),
                     place: self.locate(&running.directory).ok(),
                     parents: parents.collect(),
@@ -250,6 +251,10 @@ impl System for Machine {
             }
         }
         Ok(holders)
+    }
+
+    fn containers(&self, _daemons: &[PathBuf], _ports: &PortSet) -> Containers {
+        Containers::new()
     }
 
     fn identify(&self, pid: u32) -> Option<Owner> {

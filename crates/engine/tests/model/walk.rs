@@ -149,6 +149,7 @@ impl Walk {
             },
             state: root.join("state"),
             cache: None,
+            containers: Vec::new(),
         };
         let configuration = Configuration {
             range: RANGES[0],

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, readlinkat_raw, statat};
 use rustix::io::{Errno, read};
 
-use crate::port::Port;
+use super::sockets::Socket;
 use crate::process::{LONGEST_COMMAND, command_line};
 
 /// The most that is read of a file about a process, in bytes: enough for a whole `stat`, for any
@@ -66,7 +66,7 @@ impl Entry {
     }
 
     /// Which of the `wanted` sockets, by inode, the process has. None where it is another user's.
-    pub(super) fn sockets(&self, wanted: &HashMap<u64, Port>) -> Vec<u64> {
+    pub(super) fn sockets(&self, wanted: &HashMap<u64, Socket>) -> Vec<u64> {
         let mut found = Vec::new();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let Ok(links) = openat(&self.0, "fd", flags, Mode::empty()) else { return found };

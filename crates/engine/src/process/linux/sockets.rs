@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
@@ -23,6 +24,10 @@ pub(super) struct Socket {
     pub(super) state: u8,
     /// The inode that `/proc/PID/fd` shows; 0 when no process has it any more.
     pub(super) inode: u64,
+    /// The local address.
+    pub(super) address: IpAddr,
+    /// The number of the user who opened it.
+    pub(super) user: u32,
 }
 
 /// `TCP_LISTEN`.
@@ -121,20 +126,32 @@ fn reply(mut bytes: &[u8], mut found: impl FnMut(Socket)) -> io::Result<bool> {
                 _ => Err(damaged()),
             };
         }
-        let (port, state, inode) = diag_message(message).ok_or_else(damaged)?;
-        if let Some(port) = Port::new(port) {
-            found(Socket { port, state, inode: inode.into() });
+        if message.len() < DIAG_MESSAGE {
+            return Err(damaged());
         }
+        diag_message(message).into_iter().for_each(&mut found);
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(true)
 }
 
-/// Reads port, state and inode of a `struct inet_diag_msg` after its header.
-fn diag_message(message: &[u8]) -> Option<(u16, u8, u32)> {
-    let port = u16::from_be_bytes(array(message, 20)?);
-    let inode = u32::from_ne_bytes(array(message, 84)?);
-    Some((port, *message.get(17)?, inode))
+/// The length of a `struct inet_diag_msg` (`linux/inet_diag.h`) with its header, in bytes.
+const DIAG_MESSAGE: usize = 16 + 72;
+
+/// Reads a `struct inet_diag_msg` after its header; `None` of a socket without a port.
+fn diag_message(message: &[u8]) -> Option<Socket> {
+    let address = if AddressFamily::from_raw(u16::from(*message.get(16)?)) == AddressFamily::INET {
+        IpAddr::from(array::<4>(message, 24)?)
+    } else {
+        IpAddr::from(array::<16>(message, 24)?)
+    };
+    Some(Socket {
+        port: Port::new(u16::from_be_bytes(array(message, 20)?))?,
+        state: *message.get(17)?,
+        inode: u32::from_ne_bytes(array(message, 84)?).into(),
+        address,
+        user: u32::from_ne_bytes(array(message, 80)?),
+    })
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -176,11 +193,29 @@ fn read_table(table: impl Read, states: States, port: Option<Port>) -> io::Resul
 /// Reads a line; `None` for the heading, and for a socket without a port.
 fn parse_line(line: &[u8]) -> Option<Socket> {
     let mut fields = str::from_utf8(line).ok()?.split_ascii_whitespace();
-    let (_address, port) = fields.nth(1)?.rsplit_once(':')?;
+    let (address, port) = fields.nth(1)?.rsplit_once(':')?;
     let port = Port::new(u16::from_str_radix(port, 16).ok()?)?;
     let state = u8::from_str_radix(fields.nth(1)?, 16).ok()?;
-    let inode = fields.nth(5)?.parse().ok()?;
-    Some(Socket { port, state, inode })
+    let user = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    Some(Socket { port, state, inode, address: parse_address(address)?, user })
+}
+
+/// Reads an address: the words of 32 bits that it is kept in, each as a number of this machine.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(text.get(at..at + 8)?, 16).ok()?;
+        Some(u32::from_be(word))
+    };
+    match text.len() {
+        8 => Some(Ipv4Addr::from_bits(word(0)?).into()),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?].map(u32::to_be_bytes);
+            let octets: [u8; 16] = words.as_flattened().try_into().ok()?;
+            Some(Ipv6Addr::from(octets).into())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -203,16 +238,21 @@ mod tests {
         Port::new(number).unwrap()
     }
 
+    fn socket(number: u16, state: u8, inode: u64, user: u32) -> Socket {
+        Socket { port: port(number), state, inode, address: Ipv4Addr::LOCALHOST.into(), user }
+    }
+
     #[test]
     fn both_tables_are_read() {
         let all = |text: &str| read_table(text.as_bytes(), States::ALL, None).unwrap();
         let expected = [
-            Socket { port: port(8080), state: 10, inode: 245 },
-            Socket { port: port(8080), state: 1, inode: 4_294_967_296 },
-            Socket { port: port(8081), state: 6, inode: 0 },
+            socket(8080, 10, 245, 1000),
+            socket(8080, 1, 4_294_967_296, 1000),
+            socket(8081, 6, 0, 0),
         ];
         assert_eq!(all(TABLE), expected);
-        assert_eq!(all(TABLE_6), [Socket { port: port(3000), state: 10, inode: 28514 }]);
+        let address = IpAddr::from(Ipv6Addr::LOCALHOST);
+        assert_eq!(all(TABLE_6), [Socket { address, ..socket(3000, 10, 28514, 0) }]);
         assert_eq!(expected.map(Socket::is_closing), [false, false, true]);
     }
 
