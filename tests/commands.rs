@@ -1,8 +1,10 @@
 //! The commands beside `reserve`: what they do to a ledger, and what they say about it.
 
 mod cleanup;
+mod doctor;
 mod exclude;
 mod hooks;
+mod init;
 mod list;
 mod log;
 mod map;
@@ -258,7 +260,7 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "reserve",
     "get",
     "release",
@@ -274,4 +276,6 @@ const COMMANDS: [&str; 15] = [
     "man",
     "map",
     "exclude",
+    "doctor",
+    "init",
 ];

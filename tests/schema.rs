@@ -123,6 +123,9 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "log-event",
         "map",
         "exclude",
+        "doctor",
+        "doctor-agent",
+        "init",
         "plugin-list",
         "plugin-inspect",
         "plugin-check",
@@ -306,6 +309,16 @@ fn log_events() {
         events.map(|event| event["event"].as_str().unwrap().to_owned()).collect();
     let all = ["locked", "moved", "released", "reserved", "returned", "unlocked", "updated"];
     assert_eq!(kinds, all.map(str::to_owned).into());
+}
+
+#[test]
+fn beginnings() {
+    let world = World::new();
+    checked(&world, "shop", "init", &["init", "--service", "web=3000", "--dry-run"]);
+    checked(&world, "shop", "init", &["init", "--user"]);
+    checked(&world, "shop", "doctor", &["doctor"]);
+    checked(&world, "shop", "doctor", &["doctor", "--fix", "--dry-run"]);
+    checked(&world, "shop", "doctor-agent", &["doctor", "--agent", "claude"]);
 }
 
 #[test]

@@ -53,6 +53,9 @@ fn every_json_field_is_documented() {
         ("lock, unlock", &["unlock", "a"]),
         ("release, cleanup", &["release", "a"]),
         ("release, cleanup", &["cleanup"]),
+        ("doctor", &["doctor"]),
+        ("doctor --agent", &["doctor", "--agent", "codex"]),
+        ("init", &["init", "--dry-run"]),
         ("config show", &["config", "show"]),
         ("config check", &["config", "check"]),
         ("config path", &["config", "path"]),
@@ -74,6 +77,7 @@ fn every_json_field_is_documented() {
     let simulated = json(&["plugin", "simulate", "--requests", "100"]);
     let nested = [
         ("release, cleanup", json(&["release", "b"])["released"][0].clone()),
+        ("doctor", json(&["doctor"])["checks"][0].clone()),
         ("config show", json(&["config", "show"])["settings"][0].clone()),
         ("config path", json(&["config", "path"])["files"][0].clone()),
         ("plugin list", json(&["plugin", "list"])["plugins"][0].clone()),

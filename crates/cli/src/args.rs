@@ -8,8 +8,8 @@ use hythe_engine::config::{Choice, Role};
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, exclude, get, list, lock, log, man, map, plugin, release,
-    reserve, show,
+    cleanup, completions, config, doctor, exclude, get, init, list, lock, log, man, map, plugin,
+    release, reserve, show,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Log(log::Log),
     Map(map::Map),
     Exclude(exclude::Exclude),
+    Doctor(doctor::Doctor),
+    Init(init::Init),
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]

@@ -66,11 +66,11 @@ mod wasm;
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
-    AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
-    Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
-    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
-    ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target,
-    TestReport, TestRequest, TypicalCall, Which,
+    AddRequest, Begun, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Contents,
+    Cost, Declared, DoctorRequest, Engine, Error, ErrorKind, ExcludeRequest, Explanation, Finding,
+    FoundPlugin, Home, InitRequest, Inspection, ListFilter, Listed, Notice, Outcome, PluginFacts,
+    PolicyCall, PortMap, PortState, Proposed, ReleaseRequest, RemoveRequest, ReserveRequest,
+    Reserved, Simulated, Status, Subject, Target, TestReport, TestRequest, TypicalCall, Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};

@@ -159,13 +159,14 @@ fn array(items: impl Iterator<Item = String>) -> String {
 }
 
 /// A key, bare where TOML allows it (<https://toml.io/en/v1.0.0#keys>).
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !name.is_empty() && name.bytes().all(bare) { name.to_owned() } else { quoted(name) }
 }
 
-/// A basic string (<https://toml.io/en/v1.0.0#string>).
-pub(super) fn quoted(text: &str) -> String {
+/// `text` as a basic string of TOML (<https://toml.io/en/v1.0.0#string>).
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
