@@ -1,10 +1,12 @@
 //! The commands beside `reserve`: what they do to a ledger, and what they say about it.
 
 mod cleanup;
+mod doctor;
 mod exclude;
 mod export;
 mod hooks;
 mod import;
+mod init;
 mod list;
 mod log;
 mod map;
@@ -286,4 +288,6 @@ const COMMANDS: [&str; 17] = [
     "man",
     "map",
     "exclude",
+    "doctor",
+    "init",
 ];

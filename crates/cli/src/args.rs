@@ -8,8 +8,8 @@ use hythe_engine::config::{Choice, Role};
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, exclude, export, get, import, list, lock, log, man, map, move_,
-    plugin, release, reserve, scan, show, wait, watch,
+    cleanup, completions, config, doctor, exclude, export, get, import, init, list, lock, log, man,
+    map, move_, plugin, release, reserve, scan, show, wait, watch,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -89,6 +89,8 @@ pub(crate) enum Command {
     Map(map::Map),
     Scan(scan::Scan),
     Exclude(exclude::Exclude),
+    Doctor(doctor::Doctor),
+    Init(init::Init),
     #[command(subcommand)]
     Config(config::Config),
     Import(import::Import),

@@ -71,13 +71,14 @@ mod wasm;
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
-    AddRequest, AdoptRequest, Adopted, Assertion, BenchReport, CheckReport, Checked,
-    CleanupRequest, Configured, Cost, Declared, Engine, Error, ErrorKind, ExcludeRequest,
-    Explanation, Fate, Found, FoundPlugin, Home, ImportNote, ImportReport, ImportRequest,
-    ImportedEntry, Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, PolicyCall,
-    PortMap, PortState, Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest,
-    ReserveRequest, Reserved, ScanRequest, Shown, Simulated, Subject, Target, TestReport,
-    TestRequest, TypicalCall, Until, WaitRequest, Waited, Watcher, Which, compact,
+    AddRequest, AdoptRequest, Adopted, Assertion, Begun, BenchReport, CheckReport, Checked,
+    CleanupRequest, Configured, Contents, Cost, Declared, DoctorRequest, Engine, Error, ErrorKind,
+    ExcludeRequest, Explanation, Fate, Finding, Found, FoundPlugin, Home, ImportNote, ImportReport,
+    ImportRequest, ImportedEntry, InitRequest, Inspection, ListFilter, Listed, Named, Notice,
+    Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed, ReleaseRequest,
+    RelocateRequest, Relocated, RemoveRequest, ReserveRequest, Reserved, ScanRequest, Shown,
+    Simulated, Status, Subject, Target, TestReport, TestRequest, TypicalCall, Until, WaitRequest,
+    Waited, Watcher, Which, compact,
 };
 pub use event::{Change, Event, EventKind};
 pub use import::{ImportError, ImportProblem, Tool, Translation};
