@@ -3,6 +3,7 @@
 pub(crate) mod cleanup;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod env;
 pub(crate) mod exclude;
 pub(crate) mod get;
 pub(crate) mod list;

@@ -76,6 +76,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Release(release) => release.run(&engine, output),
         Command::List(list) => list.run(&engine, &environment, output),
         Command::Show(show) => show.run(&engine, output),
+        Command::Env(env) => env.run(&engine, &environment, output),
         Command::Lock(lock) => lock.run(&engine, output),
         Command::Unlock(unlock) => unlock.run(&engine, output),
         Command::Cleanup(cleanup) => cleanup.run(&engine, output),

@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod configure;
+mod environment;
 mod error;
 mod explain;
 mod inspect;
@@ -20,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use configure::{Configured, ExcludeRequest};
+pub use environment::{Environment, EnvironmentRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
 pub use map::{PortMap, PortState};
@@ -194,8 +196,8 @@ impl<'a> Engine<'a> {
 
     /// What the reservation of a service belongs to: as asked for, else as configured.
     fn scope(&self, service: &Service, asked: Option<Scope>) -> Scope {
-        let configured = || self.settings().services.get(service)?.scope.as_ref();
-        asked.or_else(|| configured().map(|scope| scope.value)).unwrap_or_default()
+        let configured = || Some(self.settings().services.get(service)?.scope());
+        asked.or_else(configured).unwrap_or_default()
     }
 
     fn key_policy(&self) -> Result<Policy, Error> {

@@ -24,6 +24,7 @@
 //!       placement   pure: what may be given, and in which order it is tried
 //!       policy      the three decisions that belong to plugins, as traits
 //! observed, event, reservation, place, time, port      the words of the domain
+//! variable        environment variables: names, values with placeholders, how they are written
 //! shell           words for a shell, in what is printed to be pasted
 //! ```
 //!
@@ -59,16 +60,17 @@ pub mod shell;
 mod simulation;
 mod system;
 mod time;
+mod variable;
 mod wasm;
 
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
     AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
-    Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
-    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
-    ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target,
-    TestReport, TestRequest, TypicalCall, Which,
+    Engine, Environment, EnvironmentRequest, Error, ErrorKind, ExcludeRequest, Explanation,
+    FoundPlugin, Home, Inspection, ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall,
+    PortMap, PortState, Proposed, ReleaseRequest, RemoveRequest, ReserveRequest, Reserved,
+    Simulated, Subject, Target, TestReport, TestRequest, TypicalCall, Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};
@@ -87,4 +89,5 @@ pub use simulation::{
 };
 pub use system::{Host, System};
 pub use time::Timestamp;
+pub use variable::{Format, Variable, VariableName};
 pub use wasm::{Description, EncodeError, Interface, Survey, Usage, encode};
