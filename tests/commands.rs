@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod doctor;
+mod env;
 mod exclude;
 mod export;
 mod hooks;
@@ -270,24 +271,29 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 24] = [
     "reserve",
     "get",
     "release",
     "list",
     "show",
+    "env",
+    "wait",
     "lock",
     "unlock",
     "cleanup",
     "move",
     "log",
     "watch",
-    "config",
-    "plugin",
-    "completions",
-    "man",
     "map",
+    "scan",
     "exclude",
     "doctor",
     "init",
+    "config",
+    "import",
+    "export",
+    "plugin",
+    "completions",
+    "man",
 ];

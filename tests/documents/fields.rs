@@ -58,6 +58,7 @@ fn every_json_field_is_documented() {
         ("log, watch", &["watch", "--limit", "1", "--count", "1"]),
         ("wait", &["wait"]),
         ("scan", &["scan"]),
+        ("env", &["env"]),
         ("lock, unlock", &["lock", "a"]),
         ("lock, unlock", &["unlock", "a"]),
         ("release, cleanup", &["release", "a"]),
@@ -95,6 +96,7 @@ fn every_json_field_is_documented() {
     let simulated = json(&["plugin", "simulate", "--requests", "100"]);
     let nested = [
         ("move", moved["moved"][0].clone()),
+        ("env", json(&["env", "--write", ".env"])["files"][0].clone()),
         ("release, cleanup", json(&["release", "b"])["released"][0].clone()),
         ("doctor", json(&["doctor"])["checks"][0].clone()),
         ("config show", json(&["config", "show"])["settings"][0].clone()),

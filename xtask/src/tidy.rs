@@ -22,12 +22,13 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("place", &[]),
     ("shell", &[]),
     ("reservation", &["port", "time"]),
+    ("variable", &["shell", "reservation", "place", "port"]),
     ("observed", &["reservation", "place", "port", "time"]),
     ("event", &["reservation", "place", "port", "time"]),
     ("policy", &["observed", "reservation", "place", "port", "time"]),
     // The world: what each file system, kernel or database call is hidden behind.
     ("ledger", &["event", "reservation", "place", "port", "time"]),
-    ("config", &["event", "reservation", "place", "port", "time"]),
+    ("config", &["event", "variable", "reservation", "place", "port", "time"]),
     ("lock", &["time"]),
     ("hook", &[]),
     // Other ledgers: Hythe's own as a document, and what other tools keep.
@@ -86,6 +87,7 @@ const ENGINE: &[(&str, &[&str])] = &[
             "import",
             "export",
             "shell",
+            "variable",
             "system",
             "ledger",
             "config",

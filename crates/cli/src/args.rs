@@ -1,16 +1,18 @@
 //! The command line: what may be typed. The doc comments are the help.
 
+use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hythe_engine::config::{Choice, Role};
-use hythe_engine::{PortRange, Scope, Service};
+use hythe_engine::config::{Choice, OnConflict, Role};
+use hythe_engine::{Label, Lease, PortRange, ReserveRequest, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, doctor, exclude, export, get, import, init, list, lock, log, man,
-    map, move_, plugin, release, reserve, scan, show, wait, watch,
+    cleanup, completions, config, doctor, env, exclude, export, get, import, init, list, lock, log,
+    man, map, move_, plugin, release, reserve, scan, show, wait, watch,
 };
+use crate::environment::Environment;
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
 ///
@@ -79,6 +81,7 @@ pub(crate) enum Command {
     Release(release::Release),
     List(list::List),
     Show(show::Show),
+    Env(env::Env),
     Wait(wait::Wait),
     Lock(lock::Lock),
     Unlock(lock::Unlock),
@@ -119,6 +122,76 @@ pub(crate) struct OneService {
     pub(crate) scope: ScopeArg,
 }
 
+/// What every command can say that reserves.
+#[derive(Debug, Args)]
+pub(crate) struct ReserveArgs {
+    /// Choose a new port in this range [env: HYTHE_RANGE]
+    #[arg(long, value_name = "FIRST-LAST")]
+    range: Option<PortRange>,
+    /// The project the reservation belongs to [env: HYTHE_PROJECT]
+    #[arg(long, value_name = "NAME")]
+    project: Option<Label>,
+    /// The task it is for [env: HYTHE_TASK]
+    #[arg(long, value_name = "NAME")]
+    task: Option<Label>,
+    /// The agent that asks [env: HYTHE_AGENT]
+    #[arg(long, value_name = "NAME")]
+    agent: Option<Label>,
+    /// How long it is meant to last: persistent, or ephemeral for as long as its owner lives
+    #[arg(long)]
+    lease: Option<Lease>,
+    /// The process that owns it; an ephemeral lease belongs to the calling process by default
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Option<u32>,
+    /// Let cleanup release it when it has not been used for this long
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+    /// Lock it as well: no policy releases it, and it never moves
+    #[arg(long)]
+    lock: bool,
+    /// Give it another port than it has
+    #[arg(long)]
+    reallocate: bool,
+    /// When somebody else's process holds the reserved port: keep, move or fail
+    /// [env: HYTHE_ON_CONFLICT]
+    #[arg(long, value_name = "RULE")]
+    on_conflict: Option<OnConflict>,
+    /// Say what would be, and write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+impl ReserveArgs {
+    /// The request for `services`.
+    pub(crate) fn request(
+        &self,
+        services: Vec<Service>,
+        environment: &Environment,
+    ) -> ReserveRequest {
+        ReserveRequest {
+            services,
+            task: self.task.clone().or_else(|| environment.task.clone()),
+            agent: self.agent.clone().or_else(|| environment.agent.clone()),
+            lease: self.lease,
+            pid: self.pid,
+            parent: parent_id(),
+            ttl: self.ttl,
+            lock: self.lock,
+            reallocate: self.reallocate,
+            dry_run: self.dry_run,
+            ..ReserveRequest::default()
+        }
+    }
+
+    fn settings(&self) -> SettingFlags {
+        SettingFlags {
+            range: self.range,
+            on_conflict: self.on_conflict,
+            project: self.project.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ScopeArg {
     /// What the reservation belongs to: directory, project or service
@@ -156,19 +229,16 @@ impl TargetArg {
 #[derive(Debug, Default)]
 pub(crate) struct SettingFlags {
     pub(crate) range: Option<PortRange>,
-    pub(crate) on_conflict: Option<hythe_engine::config::OnConflict>,
-    pub(crate) project: Option<hythe_engine::Label>,
+    pub(crate) on_conflict: Option<OnConflict>,
+    pub(crate) project: Option<Label>,
 }
 
 impl Command {
     /// The flags of this command that stand for settings.
     pub(crate) fn settings(&self) -> SettingFlags {
         match self {
-            Self::Reserve(reserve) => SettingFlags {
-                range: reserve.range,
-                on_conflict: reserve.on_conflict,
-                project: reserve.project.clone(),
-            },
+            Self::Reserve(reserve) => reserve.common.settings(),
+            Self::Env(env) => env.common.settings(),
             _ => SettingFlags::default(),
         }
     }

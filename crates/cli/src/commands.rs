@@ -4,6 +4,7 @@ pub(crate) mod cleanup;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod env;
 pub(crate) mod exclude;
 pub(crate) mod export;
 pub(crate) mod get;

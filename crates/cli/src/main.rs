@@ -85,6 +85,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Release(release) => release.run(&engine, output),
         Command::List(list) => list.run(&engine, &environment, output),
         Command::Show(show) => show.run(&engine, output),
+        Command::Env(env) => env.run(&engine, &environment, output),
         Command::Wait(wait) => wait.run(&engine, output),
         Command::Lock(lock) => lock.run(&engine, output),
         Command::Unlock(unlock) => unlock.run(&engine, output),

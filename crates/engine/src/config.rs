@@ -19,6 +19,7 @@
 //! Files become layers (`file`), layers become [`Settings`]; `authority` checks them on the way.
 
 mod authority;
+mod block;
 mod choice;
 mod digest;
 pub mod edit;
@@ -39,6 +40,7 @@ mod value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::block::Member;
 pub use self::choice::{Choice, ChoiceError};
 pub use self::digest::{Digest, DigestError};
 pub use self::edit::{EditError, Edited};
@@ -168,6 +170,7 @@ impl Config {
         for layer in [&project.layer, &local.layer, &overrides] {
             settings.apply(layer);
         }
+        settings.check_blocks()?;
         settings.project_directory = directory.map(Path::to_owned);
         Ok(Self { settings, user, overrides, files: found, home: files.home.clone() })
     }

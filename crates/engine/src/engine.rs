@@ -4,6 +4,7 @@ mod assert;
 mod cleanup;
 mod configure;
 mod doctor;
+mod environment;
 mod error;
 mod explain;
 mod hooks;
@@ -34,6 +35,7 @@ use std::rc::Rc;
 pub use assert::{Assertion, Shown};
 pub use configure::{Configured, ExcludeRequest};
 pub use doctor::{DoctorRequest, Finding, Status};
+pub use environment::{Environment, EnvironmentRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
 pub use import::{Fate, ImportNote, ImportReport, ImportRequest, ImportedEntry};
@@ -272,8 +274,8 @@ impl<'a> Engine<'a> {
 
     /// What the reservation of a service belongs to: as asked for, else as configured.
     fn scope(&self, service: &Service, asked: Option<Scope>) -> Scope {
-        let configured = || self.settings().services.get(service)?.scope.as_ref();
-        asked.or_else(|| configured().map(|scope| scope.value)).unwrap_or_default()
+        let configured = || Some(self.settings().services.get(service)?.scope());
+        asked.or_else(configured).unwrap_or_default()
     }
 
     fn key_policy(&self) -> Result<Policy, Error> {

@@ -27,6 +27,7 @@
 //!       placement   pure: what may be given, and in which order it is tried
 //!       policy      the three decisions that belong to plugins, as traits
 //! observed, event, reservation, place, time, port      the words of the domain
+//! variable        environment variables: names, values with placeholders, how they are written
 //! shell           words for a shell, in what is printed to be pasted
 //! ```
 //!
@@ -66,19 +67,20 @@ pub mod shell;
 mod simulation;
 mod system;
 mod time;
+mod variable;
 mod wasm;
 
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
     AddRequest, AdoptRequest, Adopted, Assertion, Begun, BenchReport, CheckReport, Checked,
-    CleanupRequest, Configured, Contents, Cost, Declared, DoctorRequest, Engine, Error, ErrorKind,
-    ExcludeRequest, Explanation, Fate, Finding, Found, FoundPlugin, Home, ImportNote, ImportReport,
-    ImportRequest, ImportedEntry, InitRequest, Inspection, ListFilter, Listed, Named, Notice,
-    Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed, ReleaseRequest,
-    RelocateRequest, Relocated, RemoveRequest, ReserveRequest, Reserved, ScanRequest, Shown,
-    Simulated, Status, Subject, Target, TestReport, TestRequest, TypicalCall, Until, WaitRequest,
-    Waited, Watcher, Which, compact,
+    CleanupRequest, Configured, Contents, Cost, Declared, DoctorRequest, Engine, Environment,
+    EnvironmentRequest, Error, ErrorKind, ExcludeRequest, Explanation, Fate, Finding, Found,
+    FoundPlugin, Home, ImportNote, ImportReport, ImportRequest, ImportedEntry, InitRequest,
+    Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, PolicyCall, PortMap,
+    PortState, Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest, ReserveRequest,
+    Reserved, ScanRequest, Shown, Simulated, Status, Subject, Target, TestReport, TestRequest,
+    TypicalCall, Until, WaitRequest, Waited, Watcher, Which, compact,
 };
 pub use event::{Change, Event, EventKind};
 pub use import::{ImportError, ImportProblem, Tool, Translation};
@@ -99,4 +101,5 @@ pub use simulation::{
 };
 pub use system::{Host, System};
 pub use time::Timestamp;
+pub use variable::{Format, Variable, VariableName};
 pub use wasm::{Description, EncodeError, Interface, Survey, Usage, encode};

@@ -109,6 +109,8 @@ pub struct Candidate {
 pub enum Wish {
     /// The user, with this call.
     Asked,
+    /// The other services of its block, which have ports already.
+    Block,
     /// The key had it before.
     Returning,
     /// The configuration of the service.
@@ -123,6 +125,7 @@ impl Wish {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Asked => "asked for",
+            Self::Block => "beside its block",
             Self::Returning => "returned",
             Self::Configured => "configured",
             Self::Proposed => "proposed by policy",
@@ -130,11 +133,16 @@ impl Wish {
     }
 }
 
-/// The ports to try for one key, in order.
+/// The ports to try for one key, or the bases to try for the keys of a block, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Candidates {
+    /// How far above a base the ports are that must all be had; none of them for a single port, which
+    /// is its own base.
+    pub offsets: Vec<u16>,
     /// Ports that the user asked for with this call.
     pub asked: Vec<Port>,
+    /// The port that follows from the ports of the other services of the block.
+    pub block: Option<Port>,
     /// Ports that the key had before and nobody has taken since.
     pub returning: Vec<Port>,
     /// The port that the configuration prefers, and why it is out of the question here.
@@ -145,13 +153,15 @@ pub struct Candidates {
 
 impl Candidates {
     /// Every candidate that `filter` lets through, or why it does not. A port that was offered
-    /// before is not offered again.
+    /// before is not offered again. A base is let through when all of its ports are.
     pub fn judged<'a>(
         &'a self,
         filter: &'a Filter,
     ) -> impl Iterator<Item = (Candidate, Result<(), Refusal>)> + 'a {
         let wished = |ports: &'a [Port], wish| ports.iter().map(move |port| (*port, wish, None));
+        let block = self.block.map(|port| (port, Wish::Block, None));
         let preferred = wished(&self.asked, Wish::Asked)
+            .chain(block)
             .chain(wished(&self.returning, Wish::Returning))
             .chain(self.configured.iter().map(|(port, no)| (*port, Wish::Configured, *no)));
         let proposed = self
@@ -162,14 +172,26 @@ impl Candidates {
         let mut offered = PortSet::new();
         preferred.chain(proposed).filter(move |(port, ..)| offered.insert(*port)).map(
             |(port, wish, no)| {
-                let bounded = matches!(wish, Wish::Returning | Wish::Proposed);
-                let outside = bounded && !filter.range.contains(port) && !self.wants(port);
-                let refusal = no
-                    .or(outside.then_some(Refusal::OutsideRange))
-                    .or_else(|| filter.refusal(port));
+                let bounded = matches!(wish, Wish::Returning | Wish::Proposed | Wish::Block);
+                let bounded = bounded && !self.wants(port);
+                let refusal = |port| match port {
+                    None => Some(Refusal::OutsideRange),
+                    Some(port) if bounded && !filter.range.contains(port) => {
+                        Some(Refusal::OutsideRange)
+                    }
+                    Some(port) => filter.refusal(port),
+                };
+                let refusal = no.or_else(|| self.ports(port).find_map(refusal));
                 (Candidate { port, wish }, refusal.map_or(Ok(()), Err))
             },
         )
+    }
+
+    /// The ports that belong to a base; `None` for one beyond the last port there is.
+    pub fn ports(&self, base: Port) -> impl Iterator<Item = Option<Port>> + '_ {
+        let itself = self.offsets.is_empty().then_some(base);
+        let above = self.offsets.iter().map(move |offset| base.checked_add(*offset));
+        itself.map(Some).into_iter().chain(above)
     }
 
     /// Whether the user or the configuration names this very port.
@@ -262,7 +284,9 @@ mod tests {
     #[test]
     fn wishes_come_in_order_and_only_once() {
         let candidates = Candidates {
+            offsets: Vec::new(),
             asked: vec![port(3000)],
+            block: None,
             returning: vec![port(20005), port(9999)],
             configured: Some((port(3000), None)),
             proposed: vec![range("20004-20005"), range("20009-20011")],
@@ -284,6 +308,39 @@ mod tests {
                 (20011, Wish::Proposed, Err(Refusal::OutsideRange)),
             ]
         );
+    }
+
+    #[test]
+    fn a_base_is_let_through_when_all_of_its_ports_are() {
+        let candidates = Candidates {
+            offsets: vec![0, 2],
+            block: Some(port(19999)),
+            proposed: vec![range("20000-20009")],
+            ..Candidates::default()
+        };
+        let filter = filter();
+        let judged = candidates.judged(&filter);
+        let judged: Vec<_> =
+            judged.map(|(base, verdict)| (base.port.get(), verdict.err())).collect();
+        assert_eq!(
+            judged,
+            [
+                (19999, Some(Refusal::OutsideRange)),
+                (20000, Some(Refusal::Reserved)),
+                (20001, Some(Refusal::Excluded)),
+                (20002, Some(Refusal::Reserved)),
+                (20003, Some(Refusal::Frozen)),
+                (20004, None),
+                (20005, None),
+                (20006, None),
+                (20007, None),
+                (20008, Some(Refusal::OutsideRange)),
+                (20009, Some(Refusal::OutsideRange)),
+            ]
+        );
+        let beyond = Candidates { offsets: vec![1], asked: vec![Port::MAX], ..candidates };
+        let first = beyond.judged(&filter).next().map(|(_, verdict)| verdict);
+        assert_eq!(first, Some(Err(Refusal::OutsideRange)));
     }
 
     #[test]

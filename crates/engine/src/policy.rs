@@ -55,6 +55,8 @@ pub struct SelectionRequest<'a> {
     pub reserved: &'a [Port],
     /// The port that was given most recently.
     pub latest: Option<Port>,
+    /// Each port is wanted together with the ports this far above it, ascending, 0 first.
+    pub offsets: &'a [u16],
 }
 
 /// Decides which reservations may be released.

@@ -36,6 +36,12 @@ impl Port {
     pub fn checked_add(self, offset: u16) -> Option<Self> {
         self.get().checked_add(offset).and_then(Self::new)
     }
+
+    /// The port that lies `offset` below this one; `None` below 1.
+    #[must_use]
+    pub fn checked_sub(self, offset: u16) -> Option<Self> {
+        self.get().checked_sub(offset).and_then(Self::new)
+    }
 }
 
 impl fmt::Display for Port {

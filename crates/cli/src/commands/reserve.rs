@@ -1,15 +1,10 @@
 use std::fmt::Write as _;
-use std::os::unix::process::parent_id;
-use std::time::Duration;
 
 use clap::Args;
-use hythe_engine::config::OnConflict;
-use hythe_engine::{
-    Engine, Explanation, Label, Lease, Outcome, Port, PortRange, ReserveRequest, Reserved, Service,
-};
+use hythe_engine::{Engine, Explanation, Outcome, Port, ReserveRequest, Reserved, Service};
 use serde_json::{Value, json};
 
-use crate::args::ScopeArg;
+use crate::args::{ReserveArgs, ScopeArg};
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::output::{Output, document};
@@ -27,45 +22,13 @@ pub(crate) struct Reserve {
     /// Try this port first; may be repeated
     #[arg(long, value_name = "PORT")]
     prefer: Vec<Port>,
-    /// Choose a new port in this range [env: HYTHE_RANGE]
-    #[arg(long, value_name = "FIRST-LAST")]
-    pub(crate) range: Option<PortRange>,
     #[command(flatten)]
     scope: ScopeArg,
-    /// The project the reservation belongs to [env: HYTHE_PROJECT]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) project: Option<Label>,
-    /// The task it is for [env: HYTHE_TASK]
-    #[arg(long, value_name = "NAME")]
-    task: Option<Label>,
-    /// The agent that asks [env: HYTHE_AGENT]
-    #[arg(long, value_name = "NAME")]
-    agent: Option<Label>,
-    /// How long it is meant to last: persistent, or ephemeral for as long as its owner lives
-    #[arg(long)]
-    lease: Option<Lease>,
-    /// The process that owns it; an ephemeral lease belongs to the calling process by default
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Option<u32>,
-    /// Let cleanup release it when it has not been used for this long
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    ttl: Option<Duration>,
-    /// Lock it as well: no policy releases it, and it never moves
-    #[arg(long)]
-    lock: bool,
-    /// Give it another port than it has
-    #[arg(long)]
-    reallocate: bool,
-    /// When somebody else's process holds the reserved port: keep, move or fail
-    /// [env: HYTHE_ON_CONFLICT]
-    #[arg(long, value_name = "RULE")]
-    pub(crate) on_conflict: Option<OnConflict>,
+    #[command(flatten)]
+    pub(crate) common: ReserveArgs,
     /// Tell the whole decision on stderr
     #[arg(long)]
     explain: bool,
-    /// Print the port that would be reserved, and write nothing
-    #[arg(short = 'n', long)]
-    dry_run: bool,
 }
 
 impl Reserve {
@@ -82,19 +45,10 @@ impl Reserve {
             ));
         }
         let reserved = engine.reserve(&ReserveRequest {
-            services: self.services.clone(),
             scope: self.scope.scope,
             prefer: self.prefer.clone(),
-            task: self.task.clone().or_else(|| environment.task.clone()),
-            agent: self.agent.clone().or_else(|| environment.agent.clone()),
-            lease: self.lease,
-            pid: self.pid,
-            parent: parent_id(),
-            ttl: self.ttl,
-            lock: self.lock,
-            reallocate: self.reallocate,
-            dry_run: self.dry_run,
             explain: self.explain,
+            ..self.common.request(self.services.clone(), environment)
         })?;
         if output.json {
             return output.print_json(&self.document(&reserved));
@@ -102,7 +56,7 @@ impl Reserve {
         for answer in &reserved {
             if let Some(explanation) = &answer.explanation {
                 explained(answer, explanation).iter().for_each(|line| output.note(line));
-            } else if self.dry_run && answer.outcome != Outcome::Existing {
+            } else if self.common.dry_run && answer.outcome != Outcome::Existing {
                 let reservation = &answer.observed.reservation;
                 output.note(&format!(
                     "dry run: `{}` would get port {}",
@@ -128,7 +82,7 @@ impl Reserve {
             }
         };
         document["version"] = 1.into();
-        document["dry_run"] = self.dry_run.into();
+        document["dry_run"] = self.common.dry_run.into();
         document
     }
 }

@@ -58,6 +58,11 @@ impl Settings {
             list.add_some(&name("scope"), service.scope.as_ref(), |word| quoted(word.word()));
             list.add_some(&name("lease"), service.lease.as_ref(), |word| quoted(word.word()));
             list.add_some(&name("ttl"), service.ttl.as_ref(), duration);
+            list.add_some(&name("env"), service.env.as_ref(), |name| quoted(name.as_str()));
+            list.add_some(&name("offset"), service.offset.as_ref(), ToString::to_string);
+        }
+        for (name, value) in &self.env {
+            list.add(&format!("env.{name}"), value, |template| quoted(template.as_str()));
         }
         list.add_some("project", self.project.as_ref(), |project| quoted(project.as_str()));
         list.add("cleanup.every", &self.cleanup_every, duration);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::error::{ConfigError, Fault};
 use super::hook::{self, Hook};
 use super::origin::{Origin, Role, Set};
@@ -14,6 +16,7 @@ use super::table::Table;
 use super::value;
 use crate::port::PortRange;
 use crate::reservation::{Label, Service};
+use crate::variable::{Template, VariableName};
 
 /// What one file, or one rule of it, says: everything is optional.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +33,7 @@ pub(super) struct Layer {
     /// With the place where each plugin is first mentioned.
     pub(super) plugins: BTreeMap<String, (Origin, PluginSettings)>,
     pub(super) services: BTreeMap<Service, ServiceSettings>,
+    pub(super) env: BTreeMap<VariableName, Set<Template>>,
     pub(super) cleanup_every: Option<Set<Duration>>,
     pub(super) lock_timeout: Option<Set<Duration>>,
     pub(super) fuel: Option<Set<u64>>,
@@ -111,7 +115,18 @@ impl Layer {
         }
         if let Some(services) = table.take_table("services")? {
             for (name, service) in services.tables(|name| name.parse().map_err(Fault::new))? {
-                layer.services.insert(name.value, read_service(service)?);
+                layer.services.insert(name.value, read_service(service, name.origin)?);
+            }
+        }
+        if let Some(env) = table.take_table("env")? {
+            for (name, value) in
+                env.entries(|name| name.parse::<VariableName>().map_err(Fault::new), value::parsed)?
+            {
+                if name.value.is_sensitive() && table.source.file.role != Role::User {
+                    let message = format!("only the user's file may set `{}`", name.value);
+                    return Err(Fault::new(message).hint(SENSITIVE).at(&name.origin));
+                }
+                layer.env.insert(name.value, value);
             }
         }
         Ok(layer)
@@ -175,12 +190,29 @@ fn read_plugin(
     Ok(PluginSettings { declaration, options })
 }
 
-fn read_service(mut table: Table<'_>) -> Result<ServiceSettings, ConfigError> {
+/// Why a project may not set a variable.
+const SENSITIVE: &str =
+    "it decides which programs run or what they load; call the variable otherwise";
+
+fn read_service(mut table: Table<'_>, name: Origin) -> Result<ServiceSettings, ConfigError> {
+    let role = table.source.file.role;
+    let env = |value: &DeValue<'_>| {
+        let name: VariableName = value::parsed(value)?;
+        if name.is_sensitive() && role != Role::User {
+            return Err(
+                Fault::new(format_args!("only the user's file may set `{name}`")).hint(SENSITIVE)
+            );
+        }
+        Ok(name)
+    };
     let service = ServiceSettings {
         port: table.take("port", value::port)?,
         scope: table.take("scope", value::parsed)?,
         lease: table.take("lease", value::parsed)?,
         ttl: table.take("ttl", value::duration)?,
+        env: table.take("env", env)?,
+        offset: table.take("offset", value::offset)?,
+        declared: (role != Role::User).then_some(name),
     };
     table.finish()?;
     Ok(service)

@@ -15,6 +15,7 @@ use super::hook::Hook;
 use super::origin::{Authority, Origin, Set};
 use crate::port::{Port, PortRange};
 use crate::reservation::{Label, Lease, NameError, Scope, Service, words};
+use crate::variable::{Template, VariableName};
 
 /// The plugins that need no declaration.
 pub const BUNDLED: &[&str] = &["path-sticky", "pid-reap", "ttl"];
@@ -31,6 +32,8 @@ pub struct Settings {
     pub plugins: BTreeMap<String, PluginSettings>,
     /// `[services]`: the services that a file mentions.
     pub services: BTreeMap<Service, ServiceSettings>,
+    /// `[env]`: variables that follow from ports, project and checkout.
+    pub env: BTreeMap<VariableName, Set<Template>>,
     /// `project`: the name of the project; `None` leaves it to be found out.
     pub project: Option<Set<Label>>,
     /// `cleanup.every`: how often cleanup runs of itself when a new key is reserved. The user's
@@ -123,6 +126,14 @@ pub struct ServiceSettings {
     pub lease: Option<Set<Lease>>,
     /// How long its reservation lives without being asked for.
     pub ttl: Option<Set<Duration>>,
+    /// The variable that gets its port; by default [`VariableName::of`] the service.
+    pub env: Option<Set<VariableName>>,
+    /// How far its port is above the base of its block: services with an offset and the same scope
+    /// get ports from a common base.
+    pub offset: Option<Set<u16>>,
+    /// Where the project's files mention it first: such services are the project's group. `None` for
+    /// a service of which only the user's file says something.
+    pub declared: Option<Origin>,
 }
 
 /// What a plugin may use, in one call or before the first. The user's word alone.
@@ -200,6 +211,7 @@ impl Settings {
             },
             plugins: BTreeMap::new(),
             services: BTreeMap::new(),
+            env: BTreeMap::new(),
             project: None,
             cleanup_every: Set::built_in(Duration::from_hours(1)),
             lock_timeout: Set::built_in(Duration::from_secs(10)),
@@ -242,7 +254,13 @@ impl Settings {
             fill(&mut service.scope, said.scope.as_ref());
             fill(&mut service.lease, said.lease.as_ref());
             fill(&mut service.ttl, said.ttl.as_ref());
+            fill(&mut service.env, said.env.as_ref());
+            fill(&mut service.offset, said.offset.as_ref());
+            if service.declared.is_none() {
+                service.declared.clone_from(&said.declared);
+            }
         }
+        self.env.extend(layer.env.iter().map(|(name, value)| (name.clone(), value.clone())));
         fill(&mut self.project, layer.project.as_ref());
         replace(&mut self.cleanup_every, layer.cleanup_every.as_ref());
         replace(&mut self.lock_timeout, layer.lock_timeout.as_ref());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, Fault};
 use super::origin::{Origin, Role, Set};
@@ -23,6 +23,9 @@ pub(super) struct Table<'a> {
     rule: Option<Arc<str>>,
     known: Vec<&'static str>,
 }
+
+/// Names and values, each with its place.
+type Entries<N, T> = Vec<(Set<N>, Set<T>)>;
 
 impl<'a> Table<'a> {
     /// The whole file.
@@ -96,11 +99,21 @@ impl<'a> Table<'a> {
         let entries = self.entries.iter();
         entries
             .map(|(key, value)| {
-                let offset = key.span().start;
-                let text = key.get_ref().as_ref();
-                let name = name(text).map_err(|fault| self.source.fault(offset, fault))?;
-                Ok((Set { value: name, origin: self.origin(offset) }, self.child(text, value)?))
+                Ok((self.name_of(key, &name)?, self.child(key.get_ref().as_ref(), value)?))
             })
+            .collect()
+    }
+
+    /// Every entry of a table whose keys are names, the names with their places, each read by `name`,
+    /// and the values by `read`.
+    pub(super) fn entries<N, T>(
+        &self,
+        name: impl Fn(&str) -> Result<N, Fault>,
+        read: impl Fn(&DeValue<'_>) -> Result<T, Fault>,
+    ) -> Result<Entries<N, T>, ConfigError> {
+        let entries = self.entries.iter();
+        entries
+            .map(|(key, value)| Ok((self.name_of(key, &name)?, self.read(value, &read)?)))
             .collect()
     }
 
@@ -151,6 +164,16 @@ impl<'a> Table<'a> {
     fn get(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.push(key);
         self.entries.get(key)
+    }
+
+    fn name_of<T>(
+        &self,
+        key: &Spanned<DeString<'_>>,
+        read: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Result<Set<T>, ConfigError> {
+        let offset = key.span().start;
+        let value = read(key.get_ref()).map_err(|fault| self.source.fault(offset, fault))?;
+        Ok(Set { value, origin: self.origin(offset) })
     }
 
     fn read<T>(

@@ -58,6 +58,18 @@ pub(super) fn port(value: &DeValue<'_>) -> Result<Port, Fault> {
     }
 }
 
+/// How far a port is above another: 0 to 65534.
+pub(super) fn offset(value: &DeValue<'_>) -> Result<u16, Fault> {
+    match value {
+        DeValue::Integer(number) => integer(number)
+            .ok()
+            .and_then(|number| u16::try_from(number).ok())
+            .filter(|number| *number < u16::MAX)
+            .ok_or_else(|| Fault::new(format_args!("`{number}` is not an offset from 0 to 65534"))),
+        other => Err(Fault::new(found("an offset from 0 to 65534", other))),
+    }
+}
+
 /// A range of ports, as a string `FIRST-LAST`.
 pub(super) fn range(value: &DeValue<'_>) -> Result<PortRange, Fault> {
     match value {

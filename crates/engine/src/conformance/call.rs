@@ -4,8 +4,8 @@ use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::form::{
-    DeriveForm, ReservationForm, ReviewForm, ascending, cut, key, parsed, ports, some_parsed,
-    some_port,
+    DeriveForm, ReservationForm, ReviewForm, ascending, cut, key, offsets, parsed, ports,
+    some_parsed, some_port,
 };
 use super::generate;
 use crate::observed::Observed;
@@ -134,6 +134,8 @@ pub struct SelectCall {
     pub(super) reserved: Vec<Port>,
     #[serde(deserialize_with = "some_port", skip_serializing_if = "Option::is_none")]
     pub(super) latest: Option<Port>,
+    #[serde(deserialize_with = "offsets", skip_serializing_if = "is_single")]
+    pub(super) offsets: Vec<u16>,
 }
 
 impl Default for SelectCall {
@@ -147,6 +149,7 @@ impl Default for SelectCall {
             preferred: Vec::new(),
             reserved: Vec::new(),
             latest: None,
+            offsets: vec![0],
         }
     }
 }
@@ -179,8 +182,14 @@ impl SelectCall {
             preferred: &self.preferred,
             reserved: &self.reserved,
             latest: self.latest,
+            offsets: &self.offsets,
         }
     }
+}
+
+/// Whether a port is wanted alone.
+fn is_single(offsets: &[u16]) -> bool {
+    offsets == [0]
 }
 
 impl Call for SelectCall {

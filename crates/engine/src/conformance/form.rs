@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub(super) use read::{
-    PortForm, RangeForm, TimeForm, ascending, key, parsed, ports, some_parsed, some_port,
+    PortForm, RangeForm, TimeForm, ascending, key, offsets, parsed, ports, some_parsed, some_port,
 };
 pub(super) use show::{cut, json};
 

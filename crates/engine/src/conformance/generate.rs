@@ -69,7 +69,20 @@ pub(super) fn select(rng: &mut Rng) -> SelectCall {
         preferred: (0..rng.usize(..4)).map(|_| port_near(rng, allowed)).collect(),
         reserved,
         latest: maybe(rng, |rng| port_near(rng, allowed)),
+        offsets: offsets(rng),
     }
+}
+
+/// A single port as often as not, else a block of up to nine.
+fn offsets(rng: &mut Rng) -> Vec<u16> {
+    let mut offsets = vec![0];
+    if rng.bool() {
+        let widest = one_of(rng, &[8, 100, u16::MAX - 1]);
+        offsets.extend((0..rng.usize(..=8)).map(|_| rng.u16(..=widest)));
+        offsets.sort_unstable();
+        offsets.dedup();
+    }
+    offsets
 }
 
 pub(super) fn review(rng: &mut Rng) -> ReviewCall {
@@ -210,6 +223,7 @@ pub(super) fn simpler_select(call: &SelectCall) -> Vec<SelectCall> {
     changes.when(call.project.is_some(), |call| call.project = None);
     changes.when(call.branch.is_some(), |call| call.branch = None);
     changes.when(call.latest.is_some(), |call| call.latest = None);
+    changes.when(call.offsets.len() > 1, |call| call.offsets.truncate(1));
     changes.when(call.service != Service::default(), |call| call.service = Service::default());
     changes.when(call.reserved.len() > 1, |call| call.reserved.truncate(call.reserved.len() / 2));
     changes.when(call.key.len() > 1, |call| {

@@ -34,6 +34,9 @@ pub(super) fn checks(suite: Suite, policy: &dyn PortSelection) -> Vec<Check> {
     let latest = [None, Some(20000), Some(29999), Some(19999), Some(30000), Some(1), Some(65535)]
         .map(|latest| SelectCall { latest: latest.map(port), ..typical() });
     exam.edge("the latest port: none, first, last and outside the range", latest.into());
+    let blocks = [&[0, 1][..], &[0, 1, 2, 10], &[0, 9999], &[0, u16::MAX - 1]]
+        .map(|offsets| SelectCall { offsets: offsets.to_vec(), ..typical() });
+    exam.edge("offsets: a block of ports, as wide as the range, and wider", blocks.into());
     let keys = ["k", "größe/端口/🚢", &"k".repeat(Key::MAX_LEN)]
         .map(|key| SelectCall { key: key.to_owned(), ..typical() });
     exam.edge("the shortest and the longest key, and one that is not ASCII", keys.into());

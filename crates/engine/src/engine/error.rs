@@ -59,7 +59,10 @@ pub enum Error {
     #[error("process {0} cannot own a reservation: it is not running")]
     Owner(u32),
     /// Every port that could be given was refused.
-    #[error("no free port for `{service}` in {range}{}{}", few(.proposed, *.range), tally(.refused))]
+    #[error(
+        "no free port for `{service}`{} in {range}{}{}",
+        beside(*.block), few(.proposed, *.range), tally(.refused)
+    )]
     NoFreePort {
         /// What the selection policy left to choose from.
         proposed: Box<Proposed>,
@@ -67,6 +70,8 @@ pub enum Error {
         unprobed: Option<String>,
         /// The service.
         service: Service,
+        /// How many ports its block has, all of which must be free; 1 without a block.
+        block: usize,
         /// The range.
         range: PortRange,
         /// How many ports were refused for each reason, the most frequent first.
@@ -275,6 +280,10 @@ fn edit(path: &Path, error: &EditError) -> String {
 
 pub(super) const STATE_HINT: &str =
     "keep it where you may write: HYTHE_STATE_DIR=DIR, or `--state-dir DIR`";
+
+fn beside(block: usize) -> String {
+    if block < 2 { String::new() } else { format!(" with all {block} ports of its block") }
+}
 
 fn few(proposed: &Proposed, range: PortRange) -> String {
     let Proposed { plugin, selected_by, ports } = proposed;

@@ -85,6 +85,7 @@ pub(super) fn told_selection(request: &SelectionRequest<'_>) -> Value {
         "preferred": request.preferred,
         "reserved": request.reserved.len(),
         "latest": request.latest,
+        "offsets": request.offsets,
     })
 }
 

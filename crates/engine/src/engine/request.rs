@@ -35,6 +35,8 @@ pub struct ReserveRequest {
     pub lock: bool,
     /// Whether they get other ports than they have.
     pub reallocate: bool,
+    /// Whether what does not belong to this directory alone keeps its port all the same.
+    pub keep_shared: bool,
     /// Whether nothing is to be written.
     pub dry_run: bool,
     /// Whether the decision is to be explained.

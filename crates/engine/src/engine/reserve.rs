@@ -6,6 +6,7 @@
 
 mod adopt;
 mod placing;
+mod plot;
 mod want;
 
 pub use adopt::{AdoptRequest, Adopted};
@@ -19,10 +20,11 @@ use crate::ledger::Ledger;
 use crate::observed::Listening;
 use crate::plan::{self, Cause, Decision};
 use crate::port::Port;
-use crate::reservation::Reservation;
+use crate::reservation::{Reservation, Scope};
 use crate::time::Timestamp;
 use crate::wasm::{Interface, Policy};
 use placing::Placing;
+use plot::Vacancy;
 use want::Want;
 
 /// What an attempt comes to, before anything is written.
@@ -125,7 +127,8 @@ impl Engine<'_> {
         request: &ReserveRequest,
     ) -> Decision {
         let on_conflict = self.settings().ports.on_conflict.value;
-        plan::decide(reservation, standing.listening, on_conflict, request.reallocate)
+        let kept = request.keep_shared && reservation.scope != Scope::Directory;
+        plan::decide(reservation, standing.listening, on_conflict, request.reallocate && !kept)
     }
 
     fn applied(&self, want: &Want<'_>, reservation: &Reservation) -> Reservation {
@@ -177,8 +180,9 @@ impl Engine<'_> {
         }
         let released = attempt.changes.iter().map(|change| change.reservation().port);
         let given_back: Vec<Port> = released.filter(|_| sweep == Sweep::Needed).collect();
-        let mut placing = None;
-        for want in wants {
+        let mut answers = Vec::with_capacity(wants.len());
+        let mut vacancies = Vec::new();
+        for (at, want) in wants.iter().enumerate() {
             let found = ledger.map_or(Ok(None), |ledger| ledger.find(&want.key))?;
             let (from, cause) = match found {
                 None => (None, Cause::Asked),
@@ -192,7 +196,7 @@ impl Engine<'_> {
                             attempt.changes.extend(recorded(&reservation, kept.clone(), now));
                             let answer = self.existing(want, kept, &standing, request);
                             self.tell_if_kept(&answer, request);
-                            attempt.answers.push(answer);
+                            answers.push((at, answer));
                             continue;
                         }
                         Decision::Move(cause) => (Some((reservation, standing)), cause),
@@ -202,14 +206,20 @@ impl Engine<'_> {
                     }
                 }
             };
-            let placing = match &mut placing {
-                Some(placing) => placing,
-                none => none.insert(Placing::new(self, ledger, request, now, &given_back)?),
-            };
-            let (change, answer) = placing.place(want, from, cause, &mut attempt.notes)?;
-            attempt.changes.push(change);
-            attempt.answers.push(answer);
+            let returning = ledger.map_or(Ok(Vec::new()), |ledger| ledger.released(&want.key))?;
+            vacancies.push(Vacancy { at, want, from, cause, returning, above: 0 });
         }
+        if !vacancies.is_empty() {
+            let mut placing = Placing::new(self, ledger, request, now, &given_back)?;
+            for plot in self.plots(ledger, vacancies, request)? {
+                for (at, change, answer) in placing.place(plot, &mut attempt.notes)? {
+                    attempt.changes.push(change);
+                    answers.push((at, answer));
+                }
+            }
+        }
+        answers.sort_by_key(|(at, _)| *at);
+        attempt.answers = answers.into_iter().map(|(_, answer)| answer).collect();
         Ok(attempt)
     }
 

@@ -195,5 +195,6 @@ fn told<'a>(
         preferred: &[],
         reserved,
         latest,
+        offsets: &[0],
     }
 }

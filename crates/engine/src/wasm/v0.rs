@@ -182,7 +182,7 @@ pub(super) fn select<T: 'static>(
             preferred: &preferred,
             reserved: &reserved,
             latest: request.latest.map(Port::get),
-            offsets: &[0],
+            offsets: request.offsets,
         },
         options,
     )?;

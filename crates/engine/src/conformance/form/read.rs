@@ -69,6 +69,17 @@ pub(in super::super) fn ports<'de, D: Deserializer<'de>>(
     Ok(ports.into_iter().map(|PortForm(port)| port).collect())
 }
 
+/// Offsets in any order, as a policy sees them: ascending, each once, 0 first.
+pub(in super::super) fn offsets<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<u16>, D::Error> {
+    let mut offsets = Vec::<u16>::deserialize(deserializer)?;
+    offsets.push(0);
+    offsets.sort_unstable();
+    offsets.dedup();
+    Ok(offsets)
+}
+
 /// Ports in any order, as a policy sees them: ascending, each once.
 pub(in super::super) fn ascending<'de, D: Deserializer<'de>>(
     deserializer: D,

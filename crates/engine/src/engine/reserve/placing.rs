@@ -7,7 +7,7 @@ use super::super::observe::{Standing, Tables, Verdict, describe};
 use super::super::{
     Engine, Error, Notice, Outcome, PolicyCall, Proposed, ReserveRequest, Reserved, strategy,
 };
-use super::want::Want;
+use super::plot::{Plot, Vacancy};
 use crate::config::Authority;
 use crate::event::Change;
 use crate::ledger::{Ledger, Occupancy};
@@ -67,17 +67,15 @@ impl<'e, 'a> Placing<'e, 'a> {
         })
     }
 
-    /// Finds a port for `want`, which has none, or loses the one it has `from` for this `cause`.
+    /// Finds ports for a plot: all of its keys get one, or none does.
     pub(super) fn place(
         &mut self,
-        want: &Want<'_>,
-        from: Option<(Reservation, Standing)>,
-        cause: Cause,
+        plot: Plot<'_, '_>,
         notes: &mut Vec<Notice>,
-    ) -> Result<(Change, Reserved), Error> {
-        let (candidates, selection_call) = self.candidates(want)?;
+    ) -> Result<Vec<(usize, Change, Reserved)>, Error> {
+        let (candidates, selection_call) = self.candidates(&plot)?;
         let mut skipped = Skipped::default();
-        let Some((port, wish)) = self.first_free(&candidates, want, &mut skipped, notes) else {
+        let Some((base, wish)) = self.first_free(&candidates, &plot, &mut skipped, notes) else {
             let offered = candidates.proposed.iter().map(|range| range.size()).sum();
             return Err(Error::NoFreePort {
                 proposed: Box::new(Proposed {
@@ -86,27 +84,63 @@ impl<'e, 'a> Placing<'e, 'a> {
                     ports: offered,
                 }),
                 unprobed: self.unprobed.take(),
-                service: want.service.clone(),
+                service: plot.want.service.clone(),
+                block: plot.offsets.len(),
                 range: self.filter.range,
                 refused: skipped.tally(),
             });
         };
+        let call = (wish, selection_call, skipped);
+        let placed = plot.vacancies.into_iter().filter_map(|vacancy| {
+            let port = base.checked_add(vacancy.above)?;
+            Some(self.give(vacancy, port, &call, notes))
+        });
+        placed.collect()
+    }
+
+    /// Gives `port` to a key.
+    fn give(
+        &mut self,
+        vacancy: Vacancy<'_, '_>,
+        port: Port,
+        (wish, selection_call, skipped): &(Wish, PolicyCall, Skipped),
+        notes: &mut Vec<Notice>,
+    ) -> Result<(usize, Change, Reserved), Error> {
         self.filter.reserved.insert(port);
         self.reserved.insert(self.reserved.partition_point(|other| *other < port), port);
         self.latest = Some(port);
         self.given.push(port);
 
+        let Vacancy { at, want, from, cause, returning, .. } = vacancy;
         let selection = match wish {
             Wish::Proposed => selection_call.plugin.clone(),
             Wish::Asked | Wish::Configured => "preferred".to_owned(),
+            Wish::Block => "block".to_owned(),
             Wish::Returning => "returned".to_owned(),
         };
         let strategy = Provenance { key: self.engine.key_policy()?.plugin().label(), selection };
         let change = match from {
-            Some((old, standing)) => self.moved(want, old, &standing, port, strategy, cause, notes),
+            Some((old, standing)) => {
+                if cause == Cause::Foreign {
+                    let (service, holder) = (want.service.clone(), standing.describe());
+                    notes.push(Notice::Moved { service, from: old.port, to: port, holder });
+                }
+                let reason = match cause {
+                    Cause::Foreign => format!("held by {}", standing.describe()),
+                    Cause::Asked | Cause::Locked => "asked to".to_owned(),
+                };
+                let to = Reservation {
+                    port,
+                    last_used_at: self.now,
+                    strategy,
+                    listener: None,
+                    ..self.engine.applied(want, &old)
+                };
+                Change::Moved { from: old.port, to, reason }
+            }
             None => {
                 let new = self.engine.new_reservation(want, port, self.now, strategy);
-                if candidates.returning.contains(&port) {
+                if returning.contains(&port) {
                     Change::Returned(new)
                 } else {
                     Change::Reserved(new)
@@ -123,56 +157,27 @@ impl<'e, 'a> Placing<'e, 'a> {
             _ => (Outcome::Created, format!("port {port} is reserved")),
         };
         let explanation = self.request.explain.then(|| Explanation {
-            calls: want.key_call.iter().cloned().chain([selection_call]).collect(),
+            calls: want.key_call.iter().chain([selection_call]).cloned().collect(),
             decision,
-            wish: Some(wish),
-            skipped,
+            wish: Some(*wish),
+            skipped: skipped.clone(),
         });
         let nobody = Standing { listening: Listening::None, holder: None };
         let observed = self.engine.observed(change.reservation().clone(), &nobody);
-        Ok((change, Reserved { outcome, observed, explanation }))
+        Ok((at, change, Reserved { outcome, observed, explanation }))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a move is between all of these")]
-    fn moved(
-        &self,
-        want: &Want<'_>,
-        old: Reservation,
-        standing: &Standing,
-        port: Port,
-        strategy: Provenance,
-        cause: Cause,
-        notes: &mut Vec<Notice>,
-    ) -> Change {
-        let from = old.port;
-        let reason = match cause {
-            Cause::Foreign => format!("held by {}", standing.describe()),
-            Cause::Asked | Cause::Locked => "asked to".to_owned(),
-        };
-        if cause == Cause::Foreign {
-            let (service, holder) = (want.service.clone(), standing.describe());
-            notes.push(Notice::Moved { service, from, to: port, holder });
-        }
-        let to = Reservation {
-            port,
-            last_used_at: self.now,
-            strategy,
-            listener: None,
-            ..self.engine.applied(want, &old)
-        };
-        Change::Moved { from, to, reason }
-    }
-
-    /// The order in which ports are tried for `want`.
-    fn candidates(&self, want: &Want<'_>) -> Result<(Candidates, PolicyCall), Error> {
+    /// The order in which bases are tried for a plot.
+    fn candidates(&self, plot: &Plot<'_, '_>) -> Result<(Candidates, PolicyCall), Error> {
         let engine = self.engine;
+        let want = plot.want;
         let choice = &engine.settings().strategy.selection;
         let (policy, load) = explain::timed(|| engine.selection_policy());
         let policy = policy?;
         let asked = self.request.prefer.clone();
-        let configured = want.configured.iter().filter(|(_, no)| no.is_none());
-        let preferred: Vec<_> =
-            asked.iter().copied().chain(configured.map(|(port, _)| *port)).collect();
+        let configured = plot.configured();
+        let wanted = configured.filter(|(_, no)| no.is_none()).map(|(port, _)| port);
+        let preferred: Vec<_> = asked.iter().copied().chain(plot.beside).chain(wanted).collect();
         let project = want.facts.project.clone().or_else(|| engine.project());
         // A project's own plugin is told of nothing beyond the project.
         let visible = match strategy::authority(engine.settings(), &choice.value) {
@@ -189,6 +194,7 @@ impl<'e, 'a> Placing<'e, 'a> {
             preferred: &preferred,
             reserved: visible.as_ref().map_or(&self.reserved, |visible| &visible.reserved),
             latest: visible.as_ref().map_or(self.latest, |visible| visible.latest),
+            offsets: &plot.offsets,
         };
         let (proposed, call) = explain::timed(|| policy.select(&told));
         let proposed = proposed?;
@@ -202,9 +208,9 @@ impl<'e, 'a> Placing<'e, 'a> {
             load,
             call,
         };
-        let returning = self.ledger.map_or(Ok(Vec::new()), |ledger| ledger.released(&want.key))?;
-        let configured = want.configured;
-        Ok((Candidates { asked, returning, configured, proposed }, call))
+        let returning = plot.returning();
+        let (offsets, block) = (plot.offsets.clone(), plot.beside);
+        Ok((Candidates { offsets, asked, block, returning, configured, proposed }, call))
     }
 
     /// What a policy is told that may know of this directory alone, and of what this attempt gave.
@@ -221,42 +227,61 @@ impl<'e, 'a> Placing<'e, 'a> {
     fn first_free(
         &mut self,
         candidates: &Candidates,
-        want: &Want<'_>,
+        plot: &Plot<'_, '_>,
         skipped: &mut Skipped,
         notes: &mut Vec<Notice>,
     ) -> Option<(Port, Wish)> {
-        // What the key itself gave back is frozen for others only.
+        // What the keys themselves gave back is frozen for others only.
         let mut filter = self.filter.clone();
-        for port in &candidates.returning {
+        for port in plot.vacancies.iter().flat_map(|vacancy| &vacancy.returning) {
             filter.frozen.remove(*port);
         }
         for (candidate, verdict) in candidates.judged(&filter) {
-            let port = candidate.port;
-            let every =
-                || candidates.judged(&filter).map(|(candidate, _)| candidate.port).collect();
+            let base = candidate.port;
             let refusal = match verdict {
-                Err(refusal) => refusal,
-                Ok(()) => match self.engine.is_free(port, &mut self.tables, every) {
-                    Verdict::Free => return Some((port, candidate.wish)),
-                    Verdict::Unlisted(reason) => {
-                        notes.push(Notice::Unprobed { port, reason });
-                        return Some((port, candidate.wish));
-                    }
-                    Verdict::Held => Refusal::Held,
-                    Verdict::Unknown(reason) => {
-                        self.unprobed = Some(reason);
-                        Refusal::Unprobed
-                    }
+                Err(refusal) => (base, refusal),
+                Ok(()) => match self.probed(candidates, base, &filter, notes) {
+                    Ok(()) => return Some((base, candidate.wish)),
+                    Err(refused) => refused,
                 },
             };
-            skipped.push(port, refusal);
-            if matches!(candidate.wish, Wish::Asked | Wish::Configured) {
+            skipped.push(base, refusal.1);
+            if matches!(candidate.wish, Wish::Asked | Wish::Block | Wish::Configured) {
+                let (port, refusal) = refusal;
                 let detail = (refusal == Refusal::Held).then(|| self.engine.who_holds(port));
-                let service = want.service.clone();
+                let service = plot.service_at(base, port).clone();
                 notes.push(Notice::PreferredRefused { service, port, refusal, detail });
             }
         }
         None
+    }
+
+    /// Tries every port of a base; the first that cannot be had, and why.
+    fn probed(
+        &mut self,
+        candidates: &Candidates,
+        base: Port,
+        filter: &Filter,
+        notes: &mut Vec<Notice>,
+    ) -> Result<(), (Port, Refusal)> {
+        let every = || {
+            let bases = candidates.judged(filter).map(|(candidate, _)| candidate.port);
+            bases.flat_map(|base| candidates.ports(base)).flatten().collect()
+        };
+        let mut unlisted = Vec::new();
+        for port in candidates.ports(base).flatten() {
+            match self.engine.is_free(port, &mut self.tables, every) {
+                Verdict::Free => {}
+                Verdict::Unlisted(reason) => unlisted.push(Notice::Unprobed { port, reason }),
+                Verdict::Held => return Err((port, Refusal::Held)),
+                Verdict::Unknown(reason) => {
+                    self.unprobed = Some(reason);
+                    return Err((port, Refusal::Unprobed));
+                }
+            }
+        }
+        notes.append(&mut unlisted);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is wanted for each service: the request, resolved against place and configuration.
 
 use super::super::{Engine, Error, PolicyCall, ReserveRequest};
+use crate::config::ServiceSettings;
 use crate::place::CheckoutKind;
 use crate::placement::Refusal;
 use crate::plan::Facts;
@@ -18,6 +19,8 @@ pub(super) struct Want<'a> {
     pub(super) facts: Facts,
     /// The port that the configuration prefers, and why it is out of the question here.
     pub(super) configured: Option<(Port, Option<Refusal>)>,
+    /// The scope of its block, where it belongs to one.
+    pub(super) block: Option<Scope>,
 }
 
 impl Engine<'_> {
@@ -38,6 +41,9 @@ impl Engine<'_> {
                 key_call,
                 facts: self.facts(service, request)?,
                 configured: port.map(|port| (port.value, self.kept_for_main(scope))),
+                block: configured
+                    .filter(|configured| configured.offset.is_some())
+                    .map(ServiceSettings::scope),
             })
         });
         wants.collect()
@@ -68,7 +74,7 @@ impl Engine<'_> {
     }
 
     /// The canonical port of a project is the main checkout's; linked worktrees get their own.
-    fn kept_for_main(&self, scope: Scope) -> Option<Refusal> {
+    pub(super) fn kept_for_main(&self, scope: Scope) -> Option<Refusal> {
         let checkout = self.place.checkout.as_ref();
         let linked = checkout.is_some_and(|checkout| checkout.kind == CheckoutKind::Linked);
         (linked && scope == Scope::Directory).then_some(Refusal::MainCheckout)
