@@ -298,7 +298,7 @@ fn what_listens_can_be_excluded_as_ranges() {
 fn no_lock_is_held_while_scanning() {
     let world = Harbour::new();
     let shop = world.dir("shop");
-    world.reserve(&shop, &[]);
+    world.reserve(&shop, &["--prefer", &world.port(0).to_string()]);
     let _server = serve(&world, &shop, 5);
     let lock = fs::File::open(world.state().join("ledger.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();

@@ -267,7 +267,8 @@ fn a_container_can_be_called_anything() {
 fn show_asserts() {
     let world = Harbour::new();
     let [shop, other] = ["shop", "other"].map(|name| world.dir(name));
-    let port = world.reserve(&shop, &[]).to_string();
+    let port = world.port(0).to_string();
+    world.reserve(&shop, &["--prefer", &port]);
     let open = world.port(20).to_string();
     let asserts = |directory: &Path, arguments: &[&str], code: i32, says: &str| {
         let run = world.run(directory, [&["show"], arguments].concat());

@@ -123,7 +123,7 @@ fn all_of_several_have_to_listen() {
 fn it_is_free_when_nobody_listens_any_more() {
     let world = Harbour::new();
     let shop = world.dir("shop");
-    let port = world.reserve(&shop, &["web"]);
+    let port = world.reserve(&shop, &["web", "--prefer", &world.port(0).to_string()]);
     world.run(&shop, ["wait", "web", "--free"]).ok();
     let server = Server::start(&shop, "127.0.0.1", port);
     let child = waiting(&world, &["web", "--free"]);
