@@ -1,6 +1,7 @@
 //! The commands beside `reserve`: what they do to a ledger, and what they say about it.
 
 mod cleanup;
+mod config;
 mod exclude;
 mod list;
 mod log;

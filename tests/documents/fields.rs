@@ -55,6 +55,8 @@ fn every_json_field_is_documented() {
         ("release, cleanup", &["release", "a"]),
         ("release, cleanup", &["cleanup"]),
         ("config show", &["config", "show"]),
+        ("config get", &["config", "get", "ports.range"]),
+        ("config set", &["config", "set", "ports.freeze", "2h", "--dry-run"]),
         ("config check", &["config", "check"]),
         ("config path", &["config", "path"]),
         ("plugin list", &["plugin", "list"]),

@@ -27,6 +27,7 @@ mod error;
 mod file;
 mod origin;
 mod rule;
+mod setting;
 mod settings;
 mod source;
 mod table;
@@ -44,6 +45,7 @@ pub use self::entries::Entry;
 pub use self::error::{ConfigError, Location};
 pub use self::origin::{Authority, ConfigFile, Origin, Position, Role, Set};
 pub use self::rule::RuleSet;
+pub use self::setting::{Setting, SettingError};
 pub use self::settings::{
     BUNDLED, Declaration, Limits, OnConflict, Overrides, PluginSettings, Ports, ServiceSettings,
     Settings, Strategy,

@@ -21,9 +21,10 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use configure::{Configured, ExcludeRequest};
+pub use configure::{Configured, ExcludeRequest, SetRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
+pub use inspect::ProjectUse;
 pub use map::{PortMap, PortState};
 pub use notice::Notice;
 pub use plugin::{

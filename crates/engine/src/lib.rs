@@ -66,9 +66,9 @@ pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
     AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
     Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
-    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
-    ReleaseRequest, RelocateRequest, Relocated, RemoveRequest, ReserveRequest, Reserved, Simulated,
-    Subject, Target, TestReport, TestRequest, TypicalCall, Watcher, Which,
+    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, ProjectUse,
+    Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest, ReserveRequest, Reserved,
+    SetRequest, Simulated, Subject, Target, TestReport, TestRequest, TypicalCall, Watcher, Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use ledger::{EventFilter, Ledger, LedgerError, LedgerProblem};

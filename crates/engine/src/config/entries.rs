@@ -122,7 +122,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn toml(value: &Value) -> String {
+pub(super) fn toml(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
         Value::Array(items) => array(items.iter().map(toml)),
@@ -146,9 +146,14 @@ fn array(items: impl Iterator<Item = String>) -> String {
 }
 
 /// A key, bare where TOML allows it (<https://toml.io/en/v1.0.0#keys>).
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !name.is_empty() && name.bytes().all(bare) { name.to_owned() } else { quoted(name) }
+}
+
+/// A dotted key (<https://toml.io/en/v1.0.0#keys>).
+pub(super) fn dotted(path: &[impl AsRef<str>]) -> String {
+    path.iter().map(|name| key(name.as_ref())).collect::<Vec<_>>().join(".")
 }
 
 /// A basic string (<https://toml.io/en/v1.0.0#string>).
