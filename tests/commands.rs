@@ -1,6 +1,8 @@
 //! The commands beside `reserve`: what they do to a ledger, and what they say about it.
 
 mod cleanup;
+mod completions;
+mod config;
 mod doctor;
 mod env;
 mod exclude;
@@ -20,7 +22,6 @@ mod wait;
 mod watch;
 
 use std::fs;
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -221,32 +222,6 @@ fn every_command_has_a_manual_page() {
     }
     let stderr = world.run(&world.root(), ["man", "plugin", "ad"]).fails(2);
     assert!(stderr.contains("`hythe plugin` has no command `ad`"), "{stderr}");
-}
-
-#[test]
-fn completions_are_made_for_each_shell() {
-    let world = World::new();
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = world.run(&world.root(), ["completions", shell]).ok();
-        for word in ["reserve", "cleanup", "lock-timeout", "plugin"] {
-            assert!(script.contains(word), "{shell} does not complete {word}");
-        }
-        // Whoever is installed here reads it.
-        let checks: &[(&str, &[&str])] =
-            &[("bash", &["-n"]), ("zsh", &["-n"]), ("fish", &["--no-execute"])];
-        let Some((_, check)) = checks.iter().find(|(name, _)| *name == shell) else { continue };
-        let mut command = Command::new(shell);
-        command.args(*check).stdin(Stdio::piped());
-        let Ok(mut reader) = command.spawn() else { continue };
-        reader.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-        assert!(reader.wait().unwrap().success(), "{shell}");
-    }
-    world.run(&world.root(), ["completions", "cmd.exe"]).fails(2);
-    assert!(!world.state().exists());
-    // They need neither a home nor a directory that exists.
-    let mut command = world.command(&world.root());
-    command.args(["completions", "bash"]).env_remove("HOME");
-    assert!(!crate::support::Run::of(&mut command).ok().is_empty());
 }
 
 #[test]

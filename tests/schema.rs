@@ -118,6 +118,7 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "reserve",
         "get",
         "list",
+        "list-projects",
         "show",
         "env",
         "released",
@@ -141,6 +142,8 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "plugin-encode",
         "plugin-edit",
         "config-show",
+        "config-get",
+        "config-set",
         "config-path",
         "config-check",
         "import",
@@ -244,6 +247,10 @@ fn map_and_exclude() {
     checked(&world, "shop", "map", &["map", "1-65535"]);
     checked(&world, "shop", "exclude", &["exclude", "65000", "--project", "--dry-run"]);
     checked(&world, "shop", "exclude", &["exclude", "65000", "--local"]);
+    checked(&world, "shop", "config-set", &["config", "set", "project", "p", "--local"]);
+    checked(&world, "shop", "config-set", &["config", "set", "project", "p", "--local", "-n"]);
+    checked(&world, "shop", "config-get", &["config", "get", "ports.exclude"]);
+    checked(&world, "shop", "config-get", &["config", "get", "ports.range"]);
 }
 
 #[test]

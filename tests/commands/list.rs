@@ -126,3 +126,28 @@ fn a_list_is_filtered() {
     world.run(&world.root(), ["list", "--scope", "planet"]).fails(2);
     world.run(&world.root(), ["list", "--format", "xml"]).fails(2);
 }
+
+#[test]
+fn projects_are_counted() {
+    let world = filled();
+    world.reserve(&world.dir("plain"), &[]);
+    let text = world.run(&world.root(), ["list", "--projects"]).ok();
+    let rows: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows,
+        [
+            ["PROJECT", "RESERVATIONS", "DIRECTORIES"],
+            ["-", "1", "1"],
+            ["lib", "1", "1"],
+            ["shop", "3", "1"],
+        ]
+    );
+    let filtered = ["list", "--projects", "--service", "web", "--json"];
+    let document = world.run(&world.root(), filtered).json();
+    let document = crate::schema::valid("list-projects", document);
+    assert_eq!(document["projects"].as_array().unwrap().len(), 1);
+    assert_eq!(document["projects"][0]["project"], "shop");
+    let none = world.run(&world.root(), ["list", "--projects", "--agent", "nobody"]).exits(0);
+    assert_eq!((none.stdout(), none.stderr()), (String::new(), "no reservations\n".to_owned()));
+    world.run(&world.root(), ["list", "--projects", "--format", "csv"]).fails(2);
+}

@@ -67,6 +67,8 @@ fn every_json_field_is_documented() {
         ("doctor --agent", &["doctor", "--agent", "codex"]),
         ("init", &["init", "--dry-run"]),
         ("config show", &["config", "show"]),
+        ("config get", &["config", "get", "ports.range"]),
+        ("config set", &["config", "set", "ports.freeze", "2h", "--dry-run"]),
         ("config check", &["config", "check"]),
         ("config path", &["config", "path"]),
         ("export", &["export"]),

@@ -11,6 +11,7 @@ use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
 use hythe_engine::{Home, Label, Tool};
 
 use crate::args::{Global, SettingFlags};
+use crate::completion;
 use crate::failure::Failure;
 
 /// The variables that are read.
@@ -159,6 +160,11 @@ pub(crate) fn log_filter() -> Option<String> {
     variable("HYTHE_LOG").map(|filter| filter.to_string_lossy().into_owned())
 }
 
+/// The shell that asks what could complete a line, if that is what this process is for.
+pub(crate) fn completing() -> Option<OsString> {
+    variable(completion::VARIABLE)
+}
+
 /// Whether the user wants no colour (<https://no-color.org>).
 pub(crate) fn no_color() -> bool {
     variable("NO_COLOR").is_some()
@@ -219,7 +225,7 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the working directory")]
-fn current_dir() -> Result<PathBuf, Failure> {
+pub(crate) fn current_dir() -> Result<PathBuf, Failure> {
     env::current_dir().map_err(|error| {
         Failure::usage(
             &format!("the working directory cannot be used: {error}"),

@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod completion;
 mod environment;
 mod failure;
 mod output;
@@ -27,6 +28,10 @@ fn main() -> ProcessExit {
     // Without a handler, a limit on file sizes ends the process in the middle of a write (setrlimit(2),
     // `RLIMIT_FSIZE`); with one, the write fails and is reported. Nothing is lost if it has none.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    if let Some(shell) = environment::completing() {
+        completion::answer(&shell);
+        return ProcessExit::SUCCESS;
+    }
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return ProcessExit::from(answer(&error) as u8),

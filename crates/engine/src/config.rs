@@ -29,6 +29,7 @@ mod file;
 mod hook;
 mod origin;
 mod rule;
+mod setting;
 mod settings;
 mod source;
 mod table;
@@ -50,6 +51,7 @@ pub use self::error::{ConfigError, Location, similar};
 pub use self::hook::Hook;
 pub use self::origin::{Authority, ConfigFile, Origin, Position, Role, Set};
 pub use self::rule::RuleSet;
+pub use self::setting::{Setting, SettingError};
 pub use self::settings::{
     BUNDLED, Declaration, Limits, OnConflict, Overrides, PluginSettings, Ports, ServiceSettings,
     Settings, Strategy,

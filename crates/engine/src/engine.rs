@@ -33,13 +33,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use assert::{Assertion, Shown};
-pub use configure::{Configured, ExcludeRequest};
+pub use configure::{Configured, ExcludeRequest, SetRequest};
 pub use doctor::{DoctorRequest, Finding, Status};
 pub use environment::{Environment, EnvironmentRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
 pub use import::{Fate, ImportNote, ImportReport, ImportRequest, ImportedEntry};
 pub use init::{Begun, Contents, InitRequest};
+pub use inspect::ProjectUse;
 pub use map::{PortMap, PortState};
 pub use notice::Notice;
 pub use plugin::{

@@ -78,9 +78,9 @@ pub use engine::{
     EnvironmentRequest, Error, ErrorKind, ExcludeRequest, Explanation, Fate, Finding, Found,
     FoundPlugin, Home, ImportNote, ImportReport, ImportRequest, ImportedEntry, InitRequest,
     Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, PolicyCall, PortMap,
-    PortState, Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest, ReserveRequest,
-    Reserved, ScanRequest, Shown, Simulated, Status, Subject, Target, TestReport, TestRequest,
-    TypicalCall, Until, WaitRequest, Waited, Watcher, Which, compact,
+    PortState, ProjectUse, Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest,
+    ReserveRequest, Reserved, ScanRequest, SetRequest, Shown, Simulated, Status, Subject, Target,
+    TestReport, TestRequest, TypicalCall, Until, WaitRequest, Waited, Watcher, Which, compact,
 };
 pub use event::{Change, Event, EventKind};
 pub use import::{ImportError, ImportProblem, Tool, Translation};

@@ -1,16 +1,20 @@
 use clap::{Args, Subcommand};
-use hythe_engine::Engine;
-use hythe_engine::config::Candidate;
+use hythe_engine::config::{Candidate, Setting, option_value};
+use hythe_engine::{Configured, Engine, SetRequest, shell};
 use serde_json::{Value, json};
 
+use super::changed;
+use crate::args::TargetArg;
 use crate::environment::Environment;
 use crate::failure::{ExitCode, Failure};
 use crate::output::{Output, clean, document};
 
-/// Show, check and find the configuration
+/// Show, check, find and edit the configuration
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     Show(Show),
+    Get(Get),
+    Set(Set),
     Check(Check),
     Path(Path),
 }
@@ -21,6 +25,42 @@ pub(crate) struct Show {
     /// Say where each value was set
     #[arg(long)]
     origin: bool,
+}
+
+/// Print one setting as it holds here, or exit with 7
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The setting, as a dotted key: ports.range, services.web.port
+    key: Setting,
+}
+
+/// Write one setting into a configuration file
+///
+/// Comments and order of the file stay as they are, and nothing is written that would be no valid
+/// configuration.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The setting, as a dotted key: ports.range, services.web.port
+    key: Setting,
+    /// Its value as TOML has it; a word needs no quotes
+    #[arg(value_parser = given, required_unless_present = "unset")]
+    value: Option<Given>,
+    /// Take it out of the file again; exits with 7 when it is not there
+    #[arg(long, conflicts_with = "value")]
+    unset: bool,
+    #[command(flatten)]
+    target: TargetArg,
+    /// Say what would change, and write nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+/// A value, for the argument parser one word.
+#[derive(Debug, Clone)]
+struct Given(Value);
+
+fn given(text: &str) -> Result<Given, String> {
+    option_value(text).map(Given)
 }
 
 /// Check the files, and that every plugin they name can be used
@@ -40,6 +80,8 @@ impl Config {
     ) -> Result<(), Failure> {
         match self {
             Self::Show(show) => show.run(engine, output),
+            Self::Get(get) => get.run(engine, output),
+            Self::Set(set) => set.run(engine, output),
             Self::Check(_) => check(engine, output),
             Self::Path(_) => path(engine, environment, output),
         }
@@ -67,6 +109,51 @@ impl Show {
             text.push('\n');
         }
         output.print(&text)
+    }
+}
+
+impl Get {
+    fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
+        let entries = engine.config().settings().entries();
+        let name = self.key.to_string();
+        let Some(entry) = entries.into_iter().find(|entry| entry.name == name) else {
+            let message = format!("`{name}` is not set here");
+            let hint = format!("hythe config set {} VALUE", shell::word(&name));
+            let code = ExitCode::NotFound;
+            return Err(Failure { code, ..Failure::usage(&message, Some(&hint)) });
+        };
+        if output.json {
+            let origins: Vec<_> = entry.origins.iter().map(ToString::to_string).collect();
+            return output.print_json(&json!({
+                "version": 1,
+                "name": entry.name,
+                "value": entry.value,
+                "origins": origins,
+            }));
+        }
+        let text = match option_value(&entry.value) {
+            Ok(Value::String(text)) => text,
+            _ => entry.value,
+        };
+        output.print(&format!("{}\n", clean(&text)))
+    }
+}
+
+impl Set {
+    fn run(&self, engine: &Engine<'_>, output: &Output) -> Result<(), Failure> {
+        let Configured { file, changes } = engine.set(&SetRequest {
+            setting: self.key.clone(),
+            value: self.value.clone().map(|Given(value)| value),
+            role: self.target.role(),
+            dry_run: self.dry_run,
+        })?;
+        if output.json {
+            return output.print_json(&document::configured(&file, &changes, self.dry_run));
+        }
+        if changes.is_empty() {
+            output.note(&format!("`{}` is as it should be in {}", self.key, file.display()));
+        }
+        output.print(changed(&file, &changes, self.dry_run).text())
     }
 }
 

@@ -1,6 +1,5 @@
 use clap::Args;
 use hythe_engine::{Configured, Engine, ExcludeRequest, PortRange};
-use serde_json::json;
 
 use super::changed;
 use crate::args::TargetArg;
@@ -34,12 +33,7 @@ impl Exclude {
             dry_run: self.dry_run,
         })?;
         if output.json {
-            return output.print_json(&json!({
-                "version": 1,
-                "dry_run": self.dry_run,
-                "file": document::path(&file),
-                "changes": changes,
-            }));
+            return output.print_json(&document::configured(&file, &changes, self.dry_run));
         }
         if changes.is_empty() {
             output.note(&format!("all of them are excluded in {}", file.display()));

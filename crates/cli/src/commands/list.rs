@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use anstyle::AnsiColor;
-use clap::Args;
-use hythe_engine::{Engine, Label, ListFilter, Listed, Scope, Service};
+use clap::{Args, ValueEnum};
+use hythe_engine::{Engine, Label, ListFilter, Listed, ProjectUse, Scope, Service};
 use serde_json::json;
 
 use super::short;
@@ -31,6 +31,9 @@ pub(crate) struct List {
     /// Only of this scope: directory, project or service
     #[arg(long)]
     scope: Option<Scope>,
+    /// Only the projects, each with how many reservations of how many directories it has
+    #[arg(long, conflicts_with = "format")]
+    projects: bool,
     /// How to write them
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with = "json")]
     format: Format,
@@ -64,6 +67,9 @@ impl List {
             directory: below,
             scope: self.scope,
         };
+        if self.projects {
+            return projects(&engine.projects(&filter)?, output);
+        }
         let listed = engine.list(&filter)?;
         if output.json {
             let reservations = listed.iter().map(|listed| document::reservation(&listed.observed));
@@ -120,6 +126,30 @@ fn table(listed: &[Listed], output: &Output) -> String {
         (Some(&"LISTENING"), "mine") => output.paint(AnsiColor::Green, cell),
         _ => cell.to_owned(),
     })
+}
+
+fn projects(projects: &[ProjectUse], output: &Output) -> Result<(), Failure> {
+    if output.json {
+        let projects = projects.iter().map(|it| {
+            json!({
+                "project": it.project,
+                "reservations": it.reservations,
+                "directories": it.directories,
+            })
+        });
+        let projects = projects.collect::<Vec<_>>();
+        return output.print_json(&json!({ "version": 1, "projects": projects }));
+    }
+    if projects.is_empty() {
+        output.note("no reservations");
+        return Ok(());
+    }
+    let mut table = Table::new(&["PROJECT", "RESERVATIONS", "DIRECTORIES"], 0);
+    for ProjectUse { project, reservations, directories } in projects {
+        let project = project.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        table.row([project, reservations.to_string(), directories.to_string()]);
+    }
+    output.print(&table.render(|_, cell| cell.to_owned()))
 }
 
 fn text(label: Option<&Label>) -> String {

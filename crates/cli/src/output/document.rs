@@ -105,6 +105,11 @@ pub(crate) fn released(changes: &[Change], dry_run: bool) -> Value {
     json!({ "version": 1, "dry_run": dry_run, "released": released.collect::<Vec<_>>() })
 }
 
+/// What changed in a configuration file, or would.
+pub(crate) fn configured(file: &Path, changes: &[String], dry_run: bool) -> Value {
+    json!({ "version": 1, "dry_run": dry_run, "file": path(file), "changes": changes })
+}
+
 /// A plugin.
 pub(crate) fn plugin(facts: &PluginFacts) -> Value {
     let mut document = json!({

@@ -19,14 +19,15 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use toml::de::DeValue;
 
 use self::draft::Draft;
 use self::remove::Removal;
-use self::syntax::{Document, Place};
+use self::syntax::{Document, Pair, Place};
 use self::write::{insert, quoted_like, set, string};
-use super::entries::{ports, quoted};
-use super::value;
+use super::entries::{self, ports, quoted};
+use super::{Setting, value};
 use crate::port::PortRange;
 
 /// A file after an edit.
@@ -59,6 +60,9 @@ pub enum EditError {
     /// The file says no `path` for the plugin.
     #[error("plugin `{0}` is not declared in this file")]
     NotDeclared(String),
+    /// The file does not say the setting.
+    #[error("`{0}` is not set in this file")]
+    NotSet(String),
     /// The list has no such element.
     #[error("`{range}` is not in `ports.{}` of this file", .list.key())]
     NotListed {
@@ -280,6 +284,45 @@ pub fn remove_ports(text: &str, list: PortList, range: PortRange) -> Result<Edit
         return Err(EditError::NotListed { list, range });
     }
     Ok(Edited { text: removal.finish(), changes: vec![path.join(".")] })
+}
+
+/// Says that a setting is `value`.
+pub fn assign(text: &str, setting: &Setting, value: &Value) -> Result<Edited, EditError> {
+    let document = Document::read(text)?;
+    let path = setting.path();
+    let written = entries::toml(value);
+    let text = match (document.find(&path)?, path.split_last()) {
+        (Some(pair), _) => {
+            let there = &text[pair.value.clone()];
+            if value::option_value(there).is_ok_and(|there| there == *value) {
+                return Ok(Edited { text: text.to_owned(), changes: Vec::new() });
+            }
+            let written = match value {
+                Value::String(value) => quoted_like(there, value),
+                _ => written,
+            };
+            let mut draft = Draft::new(&document);
+            draft.replace(pair.value.clone(), written);
+            draft.finish()
+        }
+        (None, Some((key, table))) => insert(&document, table, key, &written, &[]),
+        (None, None) => text.to_owned(),
+    };
+    Ok(Edited { text, changes: vec![setting.to_string()] })
+}
+
+/// Takes a setting out, with the comments that belong to it and the tables that it leaves empty.
+pub fn unassign(text: &str, setting: &Setting) -> Result<Edited, EditError> {
+    let document = Document::read(text)?;
+    let path = setting.path();
+    document.find(&path)?;
+    let said = |pair: &Pair<'_>| pair.place.rule.is_none() && pair.place.at(&path);
+    let Some(pair) = document.pairs.iter().position(said) else {
+        return Err(EditError::NotSet(setting.to_string()));
+    };
+    let mut removal = Removal::new(&document);
+    removal.pair(pair);
+    Ok(Edited { text: removal.finish(), changes: vec![setting.to_string()] })
 }
 
 fn plugin(name: &str) -> Result<String, EditError> {

@@ -140,7 +140,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn toml(value: &Value) -> String {
+pub(super) fn toml(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
         Value::Array(items) => array(items.iter().map(toml)),
@@ -167,6 +167,11 @@ fn array(items: impl Iterator<Item = String>) -> String {
 pub(crate) fn key(name: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !name.is_empty() && name.bytes().all(bare) { name.to_owned() } else { quoted(name) }
+}
+
+/// A dotted key (<https://toml.io/en/v1.0.0#keys>).
+pub(super) fn dotted(path: &[impl AsRef<str>]) -> String {
+    path.iter().map(|name| key(name.as_ref())).collect::<Vec<_>>().join(".")
 }
 
 /// `text` as a basic string of TOML (<https://toml.io/en/v1.0.0#string>).

@@ -15,6 +15,8 @@ pub struct ConfigError {
     pub message: String,
     /// What can be done about it.
     pub hint: Option<String>,
+    /// Whether it is a key that nobody knows.
+    pub unknown_key: bool,
 }
 
 impl ConfigError {
@@ -68,15 +70,22 @@ impl fmt::Display for Location {
 pub(super) struct Fault {
     pub(super) message: String,
     hint: Option<String>,
+    unknown_key: bool,
 }
 
 impl Fault {
     pub(super) fn new(message: impl fmt::Display) -> Self {
-        Self { message: printable(&message.to_string()), hint: None }
+        Self { message: printable(&message.to_string()), hint: None, unknown_key: false }
     }
 
     pub(super) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(printable(&hint.to_string()));
+        self
+    }
+
+    /// It is about a key that nobody knows.
+    pub(super) fn of_unknown_key(mut self) -> Self {
+        self.unknown_key = true;
         self
     }
 
@@ -101,7 +110,8 @@ impl Fault {
     }
 
     fn located(self, location: Location) -> ConfigError {
-        ConfigError { location, message: self.message, hint: self.hint }
+        let Self { message, hint, unknown_key } = self;
+        ConfigError { location, message, hint, unknown_key }
     }
 }
 

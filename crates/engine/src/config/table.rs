@@ -151,7 +151,7 @@ impl<'a> Table<'a> {
             let what = format!("the keys of {name} are");
             (format!("unknown key `{}` in {name}", shown(text)), what)
         };
-        let fault = Fault::new(fault).suggest(text, &what, &self.known);
+        let fault = Fault::new(fault).suggest(text, &what, &self.known).of_unknown_key();
         Err(self.source.fault(key.span().start, fault))
     }
 

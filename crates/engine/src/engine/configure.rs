@@ -5,10 +5,14 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::replace::replace;
 use super::{Engine, Error};
 use crate::config::edit::PortList;
-use crate::config::{Config, ConfigError, ConfigFile, Draft, EditError, Edited, Role, edit};
+use crate::config::{
+    Config, ConfigError, ConfigFile, Draft, EditError, Edited, Role, Setting, edit,
+};
 use crate::port::PortRange;
 
 /// Which ports are never to be given, and who says so.
@@ -18,6 +22,19 @@ pub struct ExcludeRequest {
     pub ranges: Vec<PortRange>,
     /// Take them out of the list again.
     pub remove: bool,
+    /// The configuration file.
+    pub role: Role,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+/// What a setting is to be, and who says so.
+#[derive(Debug, Clone)]
+pub struct SetRequest {
+    /// The setting.
+    pub setting: Setting,
+    /// Its value; `None` takes it out of the file.
+    pub value: Option<Value>,
     /// The configuration file.
     pub role: Role,
     /// Write nothing.
@@ -48,6 +65,16 @@ impl Engine<'_> {
             }
             edited.changes.dedup();
             Ok(edited)
+        })?;
+        Ok(Configured { file: target.path, changes })
+    }
+
+    /// Says what a setting is in a configuration file, or takes it out of it.
+    pub fn set(&self, request: &SetRequest) -> Result<Configured, Error> {
+        let target = self.config_file(request.role)?;
+        let changes = self.edit_config(&target, request.dry_run, |text| match &request.value {
+            Some(value) => edit::assign(text, &request.setting, value),
+            None => edit::unassign(text, &request.setting),
         })?;
         Ok(Configured { file: target.path, changes })
     }

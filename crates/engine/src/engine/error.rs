@@ -205,7 +205,9 @@ impl Error {
             Self::Edit { error, .. } => match **error {
                 EditError::Invalid { .. } => ErrorKind::Configuration,
                 EditError::Name(_) => ErrorKind::Usage,
-                EditError::NotDeclared(_) | EditError::NotListed { .. } => ErrorKind::NotFound,
+                EditError::NotDeclared(_) | EditError::NotSet(_) | EditError::NotListed { .. } => {
+                    ErrorKind::NotFound
+                }
             },
             Self::Config(_) | Self::Option { .. } | Self::Cases { .. } => ErrorKind::Configuration,
             Self::Plugin { .. } | Self::Policy { .. } | Self::Encode { .. } => ErrorKind::Policy,
@@ -234,6 +236,7 @@ impl Error {
             Self::Edit { error, .. } => match **error {
                 EditError::Name(_) => Some("--name NAME".to_owned()),
                 EditError::NotDeclared(_) => Some("hythe plugin list".to_owned()),
+                EditError::NotSet(_) => Some("hythe config show --origin".to_owned()),
                 _ => None,
             },
             Self::File { error, .. } => match error.kind() {
@@ -272,7 +275,7 @@ fn edit(path: &Path, error: &EditError) -> String {
     match error {
         EditError::Invalid { .. } => format!("{}:{error}", path.display()),
         EditError::Name(_) => error.to_string(),
-        EditError::NotDeclared(_) | EditError::NotListed { .. } => {
+        EditError::NotDeclared(_) | EditError::NotSet(_) | EditError::NotListed { .. } => {
             format!("{}: {error}", path.display())
         }
     }

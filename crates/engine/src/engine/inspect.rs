@@ -1,5 +1,7 @@
 //! `get`, `list`, `show`, `log`: what only looks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::observe::Directories;
 use super::release::missing;
 use super::request::Sought;
@@ -7,7 +9,18 @@ use super::{Engine, Error, ListFilter, Listed, Named};
 use crate::event::Event;
 use crate::ledger::{EventFilter, Ledger};
 use crate::port::{Port, PortSet};
-use crate::reservation::{Reservation, Scope, Service};
+use crate::reservation::{Label, Reservation, Scope, Service};
+
+/// What a project has reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectUse {
+    /// The project; `None` for what belongs to none.
+    pub project: Option<Label>,
+    /// How many reservations.
+    pub reservations: usize,
+    /// How many directories they belong to.
+    pub directories: usize,
+}
 
 impl Engine<'_> {
     /// The reservation of a service in this place. Reads only; takes no lock and probes nothing.
@@ -29,6 +42,53 @@ impl Engine<'_> {
         reservations.retain(|reservation| filter.admits(reservation));
         let ports = reservations.iter().map(|reservation| reservation.port).collect();
         Ok(self.look(reservations, Directories::Unseen, self.containers(&ports)))
+    }
+
+    /// The projects of the reservations that `filter` admits, by name; what belongs to none comes first.
+    pub fn projects(&self, filter: &ListFilter) -> Result<Vec<ProjectUse>, Error> {
+        let reservations = match self.ledger()? {
+            Some(ledger) => ledger.reservations()?,
+            None => Vec::new(),
+        };
+        let mut projects: BTreeMap<_, (usize, BTreeSet<_>)> = BTreeMap::new();
+        for reservation in reservations.into_iter().filter(|it| filter.admits(it)) {
+            let (reservations, directories) = projects.entry(reservation.project).or_default();
+            *reservations += 1;
+            directories.insert(reservation.directory);
+        }
+        let project = |(project, (reservations, directories)): (_, (_, BTreeSet<_>))| ProjectUse {
+            project,
+            reservations,
+            directories: directories.len(),
+        };
+        Ok(projects.into_iter().map(project).collect())
+    }
+
+    /// Every reservation, by port, and nothing about the world around it. An outdated ledger is an
+    /// error here: nothing is written, whatever happens.
+    pub fn reservations(&self) -> Result<Vec<Reservation>, Error> {
+        let ledger = Ledger::open(&self.ledger_path())?;
+        Ok(ledger.map_or(Ok(Vec::new()), |ledger| ledger.reservations())?)
+    }
+
+    /// The services that can be named here, with their ports: those that are reserved for this place,
+    /// its project or the machine, then those that are configured. Reads as [`Engine::reservations`].
+    pub fn services(&self) -> Result<Vec<(Service, Option<Port>)>, Error> {
+        let (root, project) = (self.place.root(), self.project());
+        let mut reserved = self.reservations()?;
+        reserved.retain(|reservation| match reservation.scope {
+            Scope::Directory => reservation.directory == root,
+            Scope::Project => reservation.project == project,
+            Scope::Service => true,
+        });
+        let reserved = reserved.into_iter().map(|it| (it.service, Some(it.port)));
+        let mut services: Vec<_> = reserved.collect();
+        for service in self.settings().services.keys() {
+            if !services.iter().any(|(known, _)| known == service) {
+                services.push((service.clone(), None));
+            }
+        }
+        Ok(services)
     }
 
     /// The reservation that has a port, and the world around it.

@@ -10,7 +10,7 @@ use super::EditError;
 
 /// How many names of a path are kept: one more than the longest path that is looked for, so that
 /// what is longer is seen to be.
-const DEPTH: usize = 4;
+const DEPTH: usize = 5;
 
 /// A file.
 pub(super) struct Document<'a> {

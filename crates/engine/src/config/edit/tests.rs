@@ -1,6 +1,7 @@
 //! Edits of files that are written in all the ways that TOML allows.
 
 mod exact;
+mod setting;
 
 use std::fs;
 

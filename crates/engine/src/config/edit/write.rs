@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::EditError;
 use super::draft::Draft;
 use super::syntax::{Document, Holder, LineKind, Pair, Place};
-use crate::config::entries::quoted;
+use crate::config::entries::{self, quoted};
 
 /// The text with `table.key` saying `value`; `None` when it says so already. Where it says nothing
 /// yet, the key comes after those of `earlier` that are there.
@@ -44,8 +44,10 @@ pub(super) fn insert(
         let path: Vec<_> = table.iter().chain([earlier]).copied().collect();
         said().find(|pair| pair.place.at(&path))
     });
-    let entry = format!("{key} = {value}");
-    if let Some(pair) = sibling {
+    let entry = format!("{} = {value}", entries::key(key));
+    if table.is_empty() {
+        insert_first(document, &mut draft, entry);
+    } else if let Some(pair) = sibling {
         let entry = format!("{}{entry}", prefix(document, pair, table));
         match pair.holder {
             Holder::Line(line) => {
@@ -79,11 +81,31 @@ pub(super) fn insert(
         table.split_last().and_then(|(name, above)| Some((inline_table(document, above)?, name)))
     {
         let list = &document.lists[list];
-        draft.insert_item(list, list.items.len(), &format!("{name} = {{ {entry} }}"));
+        draft.insert_item(
+            list,
+            list.items.len(),
+            &format!("{} = {{ {entry} }}", entries::key(name)),
+        );
     } else {
         insert_table(document, &mut draft, table, entry);
     }
     draft.finish()
+}
+
+/// Adds a pair to those before the first table.
+fn insert_first(document: &Document<'_>, draft: &mut Draft<'_, '_>, entry: String) {
+    let lines = &document.lines;
+    let header = lines.iter().position(|line| line.header().is_some());
+    let before = &lines[..header.unwrap_or(lines.len())];
+    let last = before.iter().rposition(|line| matches!(line.kind, LineKind::Pair));
+    match (last, header) {
+        (Some(last), _) => draft.insert_lines(lines[last].span.end, &[entry]),
+        (None, Some(header)) => {
+            let header = document.with_comment(header);
+            draft.insert_lines(lines[header].span.start, &[entry, String::new()]);
+        }
+        (None, None) => draft.insert_lines(document.text.len(), &[entry]),
+    }
 }
 
 /// Begins a table: a plugin's before the tables of its options or after those of the other plugins,
@@ -97,7 +119,7 @@ fn insert_table(document: &Document<'_>, draft: &mut Draft<'_, '_>, table: &[&st
         ["strategy"] => plugins.clone().next(),
         _ => headers(document).find(|(_, place)| place.below(table)),
     };
-    let mut rows = vec![format!("[{}]", table.join(".")), entry];
+    let mut rows = vec![format!("[{}]", entries::dotted(table)), entry];
     if let Some((next, _)) = next {
         let next = document.with_comment(next);
         if next == 0 || blank(next - 1) {
