@@ -10,6 +10,7 @@
 //! look-up. `cargo bench -p hythe-engine --bench journal` measures both.
 
 mod error;
+mod import;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -28,7 +29,7 @@ pub use error::{LedgerError, LedgerProblem};
 
 use crate::event::{Change, Event, EventKind};
 use crate::port::Port;
-use crate::reservation::{Key, ReleasedPort, Reservation};
+use crate::reservation::{Key, Reservation};
 use crate::time::Timestamp;
 use error::{fail, io_problem, ledger_error};
 
@@ -267,12 +268,6 @@ impl Ledger {
         )
     }
 
-    /// Every port that was given back and that nobody has taken since, by port.
-    pub fn released_ports(&self) -> Outcome<Vec<ReleasedPort>> {
-        let sql = "SELECT port, realm, key, released_at FROM released ORDER BY port";
-        self.list(sql, [], rows::released)
-    }
-
     /// When the cleanup policies were last run over everything.
     pub fn cleaned_at(&self) -> Outcome<Timestamp> {
         self.connection
@@ -314,25 +309,6 @@ impl Ledger {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|error| ledger_error(path, &error))?;
         write(&transaction, at, changes, cleaned)
-            .and_then(|()| transaction.commit())
-            .map_err(|error| ledger_error(path, &error))
-    }
-
-    /// Writes all of `changes`, their events, and the ports that another ledger says were given back,
-    /// unless this one knows better; or nothing.
-    pub fn import(
-        &mut self,
-        at: Timestamp,
-        changes: &[Change],
-        released: &[ReleasedPort],
-    ) -> Outcome<()> {
-        let path = &self.path;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| ledger_error(path, &error))?;
-        write(&transaction, at, changes, false)
-            .and_then(|()| rows::insert_released(&transaction, released))
             .and_then(|()| transaction.commit())
             .map_err(|error| ledger_error(path, &error))
     }
