@@ -445,7 +445,7 @@ fn configuration() {
 #[test]
 fn import_and_export() {
     let (world, _servers) = varied();
-    world.run(&world.dir("shop"), ["release", "shared"]).ok();
+    world.run(&world.dir("shop"), ["release", "shared", "--scope", "service"]).ok();
     let document = checked(&world, "shop", "export", &["export"]);
     let bytes = document["reservations"].as_array().unwrap().iter();
     assert_eq!(bytes.filter(|it| it["directory"]["bytes"].is_string()).count(), 1);

@@ -98,11 +98,6 @@ fn nothing_that_is_there_is_overwritten() {
     fs::write(world.root().join("ledger.json"), &text).unwrap();
     let moved = world.reserve(&shop, &["web", "--reallocate"]);
     world.run(&shop, ["release", "api"]).ok();
-    let thief = world.dir("elsewhere");
-    assert_eq!(
-        world.reserve(&thief, &["--prefer", "1", "--prefer", &moved.to_string()]),
-        world.reserve(&thief, &[])
-    );
     let before = exported(&world, &world.state());
 
     let import = ["import", "ledger.json", "--from", "hythe"];

@@ -406,15 +406,10 @@ fn settings_of_the_others_are_shown_in_hythes_words() {
         ],
     );
     // What a project would say for itself is right as well.
-    let own: String = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("#     "))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    assert_eq!(
-        own,
-        "project = \"my-app\"\n[ports]\nrange = \"3000-3009\"\n[services.main]\nport = 3000\n"
-    );
+    let own: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#     ")).collect();
+    let expected =
+        "project = \"my-app\"\n[ports]\nrange = \"3000-3009\"\n[services.main]\nport = 3000";
+    assert_eq!(own.join("\n"), expected);
 
     let text = settings(&world, &["--from", "port-daddy"]);
     says(&text, &["range = \"3100-9999\"", "exclude = [8000, 8080, 9876]", "[services.main]"]);

@@ -225,8 +225,8 @@ fn port(number: i64) -> Option<Port> {
 
 /// A time in RFC 3339 with any offset, as programs in other languages write it.
 fn time(text: &str) -> Option<Timestamp> {
-    if let Ok(time) = text.parse() {
-        return Some(time);
+    if text.ends_with('Z') {
+        return text.parse().ok();
     }
     let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
     let (sign, offset) = offset.split_at_checked(1)?;

@@ -12,6 +12,7 @@
 mod draft;
 mod error;
 mod events;
+mod import;
 mod rows;
 mod salvage;
 mod schema;
@@ -34,7 +35,7 @@ pub use stamp::Stamp;
 
 use crate::event::{Change, Event};
 use crate::port::Port;
-use crate::reservation::{Key, ReleasedPort, Reservation};
+use crate::reservation::{Key, Reservation};
 use crate::time::Timestamp;
 use error::{fail, ledger_error};
 
@@ -227,12 +228,6 @@ impl Ledger {
         )
     }
 
-    /// Every port that was given back and that nobody has taken since, by port.
-    pub fn released_ports(&self) -> Outcome<Vec<ReleasedPort>> {
-        let sql = "SELECT port, realm, key, released_at FROM released ORDER BY port";
-        self.list(sql, [], rows::released)
-    }
-
     /// When the cleanup policies were last run over everything.
     pub fn cleaned_at(&self) -> Outcome<Timestamp> {
         self.connection
@@ -250,21 +245,6 @@ impl Ledger {
         cleaned: bool,
     ) -> Outcome<Vec<Event>> {
         self.transact(|connection| write(connection, at, changes, cleaned))
-    }
-
-    /// Writes all of `changes`, their events, and the ports that another ledger says were given back,
-    /// unless this one knows better; or nothing. The events, with their numbers.
-    pub fn import(
-        &mut self,
-        at: Timestamp,
-        changes: &[Change],
-        released: &[ReleasedPort],
-    ) -> Outcome<Vec<Event>> {
-        self.transact(|connection| {
-            let events = write(connection, at, changes, false)?;
-            rows::insert_released(connection, released)?;
-            Ok(events)
-        })
     }
 
     /// Commits what `work` writes, or undoes it.

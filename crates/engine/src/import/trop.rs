@@ -82,7 +82,8 @@ pub(super) fn settings(bytes: &[u8], users: bool, path: &Path) -> Result<Transla
     let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     let settings: Option<Settings> = match text.trim().is_empty() {
         true => None,
-        false => serde_saphyr::from_str(text).map_err(|error| error.to_string())?,
+        false => serde_saphyr::from_str(text)
+            .map_err(|error: serde_saphyr::Error| error.without_snippet().to_string())?,
     };
     let settings = settings.unwrap_or_default();
     let file = if users { "config.toml" } else { "hythe.toml" };
