@@ -9,18 +9,19 @@
 //! write-ahead log each process would have to make, or recover, two more files before its first
 //! look-up. `cargo bench -p hythe-engine --bench journal` measures both.
 
+mod draft;
 mod error;
 mod events;
 mod rows;
+mod salvage;
 mod schema;
 mod stamp;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,13 +29,14 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 pub use error::{LedgerError, LedgerProblem};
 pub use events::EventFilter;
+pub use salvage::{Restored, Salvage};
 pub use stamp::Stamp;
 
 use crate::event::{Change, Event};
 use crate::port::Port;
 use crate::reservation::{Key, ReleasedPort, Reservation};
 use crate::time::Timestamp;
-use error::{fail, io_problem, ledger_error};
+use error::{fail, ledger_error};
 
 /// How long a reader waits for a commit that is just being written to disk.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -117,46 +119,6 @@ impl Ledger {
         // look for a journal and let go again.
         ledger.connection.execute_batch(BEGIN).map_err(failed)?;
         Ok(Some(ledger))
-    }
-
-    /// Makes a ledger that holds the first `changes` from its beginning. The caller holds the file
-    /// lock.
-    ///
-    /// It is made elsewhere and moved into its place whole, so that no crash leaves half of one
-    /// behind, an empty file in its place always means damage, and one sync of it is enough.
-    pub fn create(
-        path: &Path,
-        at: Timestamp,
-        changes: &[Change],
-        cleaned: bool,
-    ) -> Outcome<Vec<Event>> {
-        let io_error = |error: io::Error| fail(path, io_problem(&error));
-        let draft = path.with_extension("db.new");
-        remove(&draft).map_err(io_error)?;
-        // Made here rather than by SQLite, so that it is the user's alone from the first moment.
-        let mut new = OpenOptions::new();
-        new.write(true).create_new(true).mode(0o600).open(&draft).map_err(io_error)?;
-        let events =
-            Self::fill(&draft, at, changes, cleaned).map_err(|error| fail(path, error.problem))?;
-        File::open(&draft).and_then(|file| file.sync_all()).map_err(io_error)?;
-        let directory = File::open(path.parent().unwrap_or(Path::new("."))).map_err(io_error)?;
-        // A journal without its ledger would be rolled back into the new one.
-        remove(&journal(path)).map_err(io_error)?;
-        fs::rename(&draft, path).map_err(io_error)?;
-        directory.sync_all().map_err(io_error)?;
-        Ok(events)
-    }
-
-    /// Writes schema and changes into the empty file `draft`, which nobody else knows of.
-    fn fill(draft: &Path, at: Timestamp, changes: &[Change], cleaned: bool) -> Outcome<Vec<Event>> {
-        let mut ledger = Self::connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let failed = |error| ledger_error(draft, &error);
-        ledger.connection.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;
-        ledger.connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
-        schema::migrate(&mut ledger.connection, 0).map_err(failed)?;
-        let events = ledger.commit(at, changes, cleaned)?;
-        ledger.connection.close().map_err(|(_, error)| failed(error))?;
-        Ok(events)
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Outcome<Self> {
@@ -418,21 +380,6 @@ fn write(
     connection
         .execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", [MAX_EVENTS])?;
     Ok(events)
-}
-
-/// The rollback journal of a database (<https://www.sqlite.org/tempfiles.html>).
-fn journal(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-journal");
-    name.into()
-}
-
-/// Removes a file that need not be there.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
-    }
 }
 
 fn is_missing(path: &Path) -> bool {
