@@ -1,10 +1,12 @@
 //! The commands beside `reserve`: what they do to a ledger, and what they say about it.
 
 mod cleanup;
+mod doctor;
 mod exclude;
 mod export;
 mod hooks;
 mod import;
+mod init;
 mod list;
 mod log;
 mod map;
@@ -262,7 +264,7 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "reserve",
     "get",
     "release",
@@ -280,4 +282,6 @@ const COMMANDS: [&str; 17] = [
     "man",
     "map",
     "exclude",
+    "doctor",
+    "init",
 ];

@@ -124,6 +124,9 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "log-event",
         "map",
         "exclude",
+        "doctor",
+        "doctor-agent",
+        "init",
         "plugin-list",
         "plugin-inspect",
         "plugin-check",
@@ -320,6 +323,16 @@ fn log_events() {
     let all =
         ["locked", "moved", "released", "relocated", "reserved", "returned", "unlocked", "updated"];
     assert_eq!(kinds, all.map(str::to_owned).into());
+}
+
+#[test]
+fn beginnings() {
+    let world = World::new();
+    checked(&world, "shop", "init", &["init", "--service", "web=3000", "--dry-run"]);
+    checked(&world, "shop", "init", &["init", "--user"]);
+    checked(&world, "shop", "doctor", &["doctor"]);
+    checked(&world, "shop", "doctor", &["doctor", "--fix", "--dry-run"]);
+    checked(&world, "shop", "doctor-agent", &["doctor", "--agent", "claude"]);
 }
 
 #[test]

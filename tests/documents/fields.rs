@@ -54,6 +54,9 @@ fn every_json_field_is_documented() {
         ("lock, unlock", &["unlock", "a"]),
         ("release, cleanup", &["release", "a"]),
         ("release, cleanup", &["cleanup"]),
+        ("doctor", &["doctor"]),
+        ("doctor --agent", &["doctor", "--agent", "codex"]),
+        ("init", &["init", "--dry-run"]),
         ("config show", &["config", "show"]),
         ("config check", &["config", "check"]),
         ("config path", &["config", "path"]),
@@ -85,6 +88,7 @@ fn every_json_field_is_documented() {
     let nested = [
         ("move", moved["moved"][0].clone()),
         ("release, cleanup", json(&["release", "b"])["released"][0].clone()),
+        ("doctor", json(&["doctor"])["checks"][0].clone()),
         ("config show", json(&["config", "show"])["settings"][0].clone()),
         ("config path", json(&["config", "path"])["files"][0].clone()),
         ("export", json(&["export"])["reservations"][0].clone()),

@@ -8,8 +8,8 @@ use hythe_engine::config::{Choice, Role};
 use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, exclude, export, get, import, list, lock, log, man, map, move_,
-    plugin, release, reserve, show, watch,
+    cleanup, completions, config, doctor, exclude, export, get, import, init, list, lock, log, man,
+    map, move_, plugin, release, reserve, show, watch,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Watch(watch::Watch),
     Map(map::Map),
     Exclude(exclude::Exclude),
+    Doctor(doctor::Doctor),
+    Init(init::Init),
     #[command(subcommand)]
     Config(config::Config),
     Import(import::Import),

@@ -13,6 +13,20 @@ use hythe_engine::{Home, Label, Tool};
 use crate::args::{Global, SettingFlags};
 use crate::failure::Failure;
 
+/// The variables that are read.
+pub(crate) const VARIABLES: &[&str] = &[
+    "HYTHE_AGENT",
+    "HYTHE_CONFIG",
+    "HYTHE_HOOK",
+    "HYTHE_LOCK_TIMEOUT",
+    "HYTHE_LOG",
+    "HYTHE_ON_CONFLICT",
+    "HYTHE_PROJECT",
+    "HYTHE_RANGE",
+    "HYTHE_STATE_DIR",
+    "HYTHE_TASK",
+];
+
 /// What this process was given beside its arguments.
 pub(crate) struct Environment {
     pub(crate) home: Home,
@@ -164,6 +178,20 @@ fn wrong(name: &str, error: &str) -> Failure {
 
 fn path(name: &str) -> Option<PathBuf> {
     variable(name).map(PathBuf::from)
+}
+
+/// The names of the variables that begin with `prefix`, in order.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn names_beginning_with(prefix: &str) -> Vec<String> {
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+    names.sort();
+    names
+}
+
+/// The directories in which a shell looks for programs.
+pub(crate) fn search_path() -> Vec<PathBuf> {
+    variable("PATH").map_or_else(Vec::new, |path| env::split_paths(&path).collect())
 }
 
 /// A variable that is set to something.

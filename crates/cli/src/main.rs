@@ -65,8 +65,17 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Man(man) => return man.run(output),
         _ => {}
     }
-    let environment = Environment::read(&cli.global)?;
-    let overrides = environment::overrides(&cli.global, &cli.command.settings())?;
+    let mut environment = Environment::read(&cli.global)?;
+    let overrides = environment::overrides(&cli.global, &cli.command.settings());
+    // It tells what is wrong, where other commands fail.
+    let overrides = match &cli.command {
+        Command::Doctor(doctor) => return doctor.run(&environment, overrides, output),
+        _ => overrides?,
+    };
+    // The file that it writes need not be there, whoever named it.
+    if let Command::Init(init) = &cli.command {
+        environment.home.config.user_required &= !init.user;
+    }
     let report = |notice: &Notice| output.notice(notice);
     let directory = &environment.directory;
     let engine = Engine::open(&Host, &environment.home, overrides, directory, &report)?;
@@ -84,11 +93,12 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Watch(watch) => watch.run(&engine, &environment, output),
         Command::Map(map) => map.run(&engine, output),
         Command::Exclude(exclude) => exclude.run(&engine, output),
+        Command::Init(init) => init.run(&engine, output),
         Command::Config(config) => config.run(&engine, &environment, output),
         Command::Import(import) => import.run(&engine, &environment, output),
         Command::Export(export) => export.run(&engine, output),
         Command::Plugin(plugin) => plugin.run(&engine, output),
-        Command::Completions(_) | Command::Man(_) => Ok(()),
+        Command::Doctor(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
     };
     // The process ends here, and the system takes back its memory faster than we could.
     std::mem::forget(engine);

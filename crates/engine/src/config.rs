@@ -31,6 +31,7 @@ mod rule;
 mod settings;
 mod source;
 mod table;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -41,9 +42,9 @@ use std::sync::Arc;
 pub use self::choice::{Choice, ChoiceError};
 pub use self::digest::{Digest, DigestError};
 pub use self::edit::{EditError, Edited};
-pub use self::entries::Entry;
-pub(crate) use self::entries::{key, quoted};
-pub use self::error::{ConfigError, Location};
+pub(crate) use self::entries::key;
+pub use self::entries::{Entry, quoted};
+pub use self::error::{ConfigError, Location, similar};
 pub use self::hook::Hook;
 pub use self::origin::{Authority, ConfigFile, Origin, Position, Role, Set};
 pub use self::rule::RuleSet;
@@ -169,6 +170,40 @@ impl Config {
         }
         settings.project_directory = directory.map(Path::to_owned);
         Ok(Self { settings, user, overrides, files: found, home: files.home.clone() })
+    }
+
+    /// What holds where no file says anything.
+    #[must_use]
+    pub fn built_in(files: &ConfigFiles) -> Self {
+        Self {
+            settings: Settings::built_in(),
+            user: File::default(),
+            overrides: Layer::default(),
+            files: Vec::new(),
+            home: files.home.clone(),
+        }
+    }
+
+    /// What is wrong with the files for `place`: the first fault of each, or else of all together.
+    #[must_use]
+    pub fn faults(files: &ConfigFiles, place: &Place) -> Vec<ConfigError> {
+        let home = files.home.as_deref();
+        let nearest = project_directory(place).unwrap_or(place.root());
+        let project = [(PROJECT_FILE, Role::Project), (LOCAL_FILE, Role::Local)];
+        let project = project.map(|(name, role)| (nearest.join(name), role));
+        let user = files.user.iter().map(|path| (path.clone(), Role::User));
+        let fault = |(path, role): (PathBuf, Role)| {
+            let named = role == Role::User && files.user_required;
+            let source = Source::read(&path, role, named);
+            source
+                .and_then(|source| source.map_or(Ok(()), |it| File::read(&it, home).map(drop)))
+                .err()
+        };
+        let faults: Vec<_> = user.chain(project).filter_map(fault).collect();
+        if faults.is_empty() {
+            return Self::load(files, place, Overrides::default()).err().into_iter().collect();
+        }
+        faults
     }
 
     /// What holds for the place.

@@ -2,10 +2,12 @@
 
 mod cleanup;
 mod configure;
+mod doctor;
 mod error;
 mod explain;
 mod hooks;
 mod import;
+mod init;
 mod inspect;
 mod map;
 mod notice;
@@ -26,9 +28,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use configure::{Configured, ExcludeRequest};
+pub use doctor::{DoctorRequest, Finding, Status};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
 pub use import::{Fate, ImportNote, ImportReport, ImportRequest, ImportedEntry};
+pub use init::{Begun, Contents, InitRequest};
 pub use map::{PortMap, PortState};
 pub use notice::Notice;
 pub use plugin::{
@@ -41,7 +45,7 @@ pub use request::{
 };
 pub use watch::Watcher;
 
-use crate::config::{Config, ConfigFiles, Overrides, Set, Settings};
+use crate::config::{Config, ConfigError, ConfigFiles, Overrides, Set, Settings};
 use crate::event::{Change, Event};
 use crate::ledger::{Ledger, LedgerError, LedgerProblem};
 use crate::lock;
@@ -93,6 +97,42 @@ impl<'a> Engine<'a> {
             .locate(directory)
             .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
         let config = Config::load(&home.config, &place, overrides)?;
+        Self::with(system, home, place, config, report)
+    }
+
+    /// Opens the engine although its configuration may be wrong: then what is built in holds instead.
+    /// Beside it, what is wrong.
+    pub fn open_despite(
+        system: &'a dyn System,
+        home: &'a Home,
+        overrides: Overrides,
+        directory: &Path,
+        report: &'a dyn Fn(&Notice),
+    ) -> Result<(Self, Vec<ConfigError>), Error> {
+        let place = system
+            .locate(directory)
+            .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
+        let (config, faults) = match Config::load(&home.config, &place, overrides) {
+            Ok(config) => (config, Vec::new()),
+            Err(error) => {
+                let mut faults = Config::faults(&home.config, &place);
+                // Only what flags or variables say is wrong.
+                if faults.is_empty() {
+                    faults.push(error);
+                }
+                (Config::built_in(&home.config), faults)
+            }
+        };
+        Ok((Self::with(system, home, place, config, report)?, faults))
+    }
+
+    fn with(
+        system: &'a dyn System,
+        home: &'a Home,
+        place: Place,
+        config: Config,
+        report: &'a dyn Fn(&Notice),
+    ) -> Result<Self, Error> {
         tracing::debug!(root = ?place.root(), state = ?home.state, "opened");
         let waiting = |plugin: &str| report(&Notice::Compiling { plugin: plugin.to_owned() });
         let limits = &config.settings().limits;

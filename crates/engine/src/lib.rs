@@ -70,12 +70,13 @@ mod wasm;
 pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
-    AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
-    Engine, Error, ErrorKind, ExcludeRequest, Explanation, Fate, FoundPlugin, Home, ImportNote,
-    ImportReport, ImportRequest, ImportedEntry, Inspection, ListFilter, Listed, Notice, Outcome,
-    PluginFacts, PolicyCall, PortMap, PortState, Proposed, ReleaseRequest, RelocateRequest,
-    Relocated, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target, TestReport,
-    TestRequest, TypicalCall, Watcher, Which,
+    AddRequest, Begun, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Contents,
+    Cost, Declared, DoctorRequest, Engine, Error, ErrorKind, ExcludeRequest, Explanation, Fate,
+    Finding, FoundPlugin, Home, ImportNote, ImportReport, ImportRequest, ImportedEntry,
+    InitRequest, Inspection, ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap,
+    PortState, Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest, ReserveRequest,
+    Reserved, Simulated, Status, Subject, Target, TestReport, TestRequest, TypicalCall, Watcher,
+    Which,
 };
 pub use event::{Change, Event, EventKind};
 pub use import::{ImportError, ImportProblem, Tool, Translation};

@@ -117,6 +117,14 @@ fn bind_one(address: IpAddr, port: Port, only_v6: bool, reuse: bool) -> io::Resu
     socket.bind(&address.into())
 }
 
+/// Whether a socket can be bound to `address`, on a port that the kernel chooses.
+#[expect(clippy::disallowed_methods, reason = "the one place that binds")]
+pub(crate) fn has_address(address: IpAddr) -> bool {
+    let address = SocketAddr::new(address, 0);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+    socket.and_then(|socket| socket.bind(&address.into())).is_ok()
+}
+
 /// Whether the host lacks the address or its whole family: IPv6 may be left out of the kernel or be
 /// switched off, and so may IPv4.
 fn is_missing(error: &io::Error) -> bool {

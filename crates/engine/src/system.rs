@@ -4,6 +4,7 @@
 //! simulated machine can stand in for the real one, [`Host`].
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -45,6 +46,9 @@ pub trait System {
 
     /// The lowest port that needs no privilege to be bound.
     fn first_unprivileged(&self) -> Port;
+
+    /// Whether the machine has this address: a socket can be bound to it.
+    fn has_address(&self, address: IpAddr) -> bool;
 }
 
 /// The machine this process runs on.
@@ -94,5 +98,9 @@ impl System for Host {
 
     fn first_unprivileged(&self) -> Port {
         probe::first_unprivileged()
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        probe::has_address(address)
     }
 }

@@ -33,6 +33,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker, types::ComponentItem};
 
+pub(crate) use cache::leftovers;
 pub use encode::{EncodeError, encode};
 pub use error::{PluginError, Problem};
 pub use guard::Usage;

@@ -164,8 +164,9 @@ pub(crate) fn key(name: &str) -> String {
     if !name.is_empty() && name.bytes().all(bare) { name.to_owned() } else { quoted(name) }
 }
 
-/// A basic string (<https://toml.io/en/v1.0.0#string>).
-pub(crate) fn quoted(text: &str) -> String {
+/// `text` as a basic string of TOML (<https://toml.io/en/v1.0.0#string>).
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -125,7 +125,9 @@ fn printable(text: &str) -> String {
     out
 }
 
-fn similar<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The word of `known` that was probably meant by `word`, if one is near enough.
+#[must_use]
+pub fn similar<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     // The distance takes time and memory of the product of both lengths.
     const LONGEST: usize = 64;
     if word.len() > LONGEST {

@@ -99,7 +99,7 @@ impl Engine<'_> {
 }
 
 /// A project's file may be a link of whoever made the checkout; what it leads to is not a project's.
-fn inside(file: &ConfigFile) -> Result<(), Error> {
+pub(super) fn inside(file: &ConfigFile) -> Result<(), Error> {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if file.role == Role::User || real(&file.path).starts_with(real(file.directory())) {
         return Ok(());

@@ -273,7 +273,8 @@ fn edit(path: &Path, error: &EditError) -> String {
     }
 }
 
-const STATE_HINT: &str = "keep it where you may write: HYTHE_STATE_DIR=DIR, or `--state-dir DIR`";
+pub(super) const STATE_HINT: &str =
+    "keep it where you may write: HYTHE_STATE_DIR=DIR, or `--state-dir DIR`";
 
 fn few(proposed: &Proposed, range: PortRange) -> String {
     let Proposed { plugin, selected_by, ports } = proposed;
@@ -319,7 +320,14 @@ fn ledger_hint(error: &LedgerError) -> String {
         LedgerProblem::Outdated => "run `hythe reserve` where the ledger may be written".to_owned(),
         LedgerProblem::Newer { .. } => "upgrade hythe".to_owned(),
         LedgerProblem::Busy => "try again".to_owned(),
-        LedgerProblem::Damaged(_) | LedgerProblem::Alien | LedgerProblem::Failed(_) => {
+        LedgerProblem::Damaged(_) => {
+            let path = error.path.display();
+            format!(
+                "what can be read of it is restored by `hythe doctor --fix`; to keep it and start anew: \
+                 mv {path} {path}.damaged"
+            )
+        }
+        LedgerProblem::Alien | LedgerProblem::Failed(_) => {
             let path = error.path.display();
             format!("keep it and start anew: mv {path} {path}.damaged")
         }

@@ -122,11 +122,17 @@ impl Entry {
 /// Removes entries that are not used any more, of whatever version of Hythe, and what a process left
 /// that was stopped while it wrote. What cannot be removed stays.
 fn prune(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten().filter(is_due) {
-        let removed = fs::remove_file(entry.path());
-        tracing::debug!(path = ?entry.path(), ?removed, "pruned a compiled plugin");
+    for path in leftovers(directory) {
+        let removed = fs::remove_file(&path);
+        tracing::debug!(?path, ?removed, "pruned a compiled plugin");
     }
+}
+
+/// The files of a cache directory that nobody needs: entries that are not used any more, and what a
+/// process left half-written.
+pub(crate) fn leftovers(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().filter(is_due).map(|entry| entry.path()).collect()
 }
 
 fn is_due(entry: &DirEntry) -> bool {
