@@ -180,9 +180,8 @@ impl Config {
     /// What holds where no file says anything.
     #[must_use]
     pub fn built_in(files: &ConfigFiles) -> Self {
-        let settings = Settings::built_in();
         Self {
-            settings,
+            settings: Settings::built_in(),
             user: File::default(),
             overrides: Layer::default(),
             files: Vec::new(),

@@ -4,8 +4,8 @@
 //! looked up by itself: each look-up that meets no damaged page finds its row. A reservation whose row
 //! is lost may still be in an index; then its key is known, and gets its port back when it asks again.
 //!
-//! The first page holds the schema and says where the tables begin. It is the same in every ledger, so
-//! that a new one's can take its place.
+//! The first page holds the schema and says where the tables begin. It is the same in every ledger that
+//! began with this schema, so that a new one's can take its place; where it fits badly, fewer rows are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
