@@ -184,7 +184,7 @@ impl Engine<'_> {
         text: &str,
         dry_run: bool,
     ) -> Result<Vec<(PathBuf, bool)>, Error> {
-        let edit = |dry_run| {
+        let edit = |dry_run: bool| {
             let edit = |path: &PathBuf| {
                 let (before, after) = fenced(path, text)?;
                 let changed = before.as_deref() != Some(&*after);
