@@ -110,7 +110,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("wasmparser", &["wasm"]),
     ("wit_component", &["wasm"]),
     ("wit_parser", &["wasm"]),
-    ("crc32fast", &["wasm"]),
+    ("crc32fast", &["wasm", "variable"]),
     ("toml_parser", &["config"]),
     ("rusqlite", &["ledger", "import"]),
     ("socket2", &["probe"]),
