@@ -22,6 +22,7 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("place", &[]),
     ("shell", &[]),
     ("reservation", &["port", "time"]),
+    ("invocation", &["reservation", "port"]),
     ("observed", &["reservation", "place", "port", "time"]),
     ("event", &["reservation", "place", "port", "time"]),
     ("policy", &["observed", "reservation", "place", "port", "time"]),

@@ -4,6 +4,7 @@ mod cleanup;
 mod configure;
 mod error;
 mod explain;
+mod hold;
 mod inspect;
 mod map;
 mod notice;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 pub use configure::{Configured, ExcludeRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
+pub use hold::{Heed, Held};
 pub use map::{PortMap, PortState};
 pub use notice::Notice;
 pub use plugin::{

@@ -24,6 +24,7 @@
 //!       placement   pure: what may be given, and in which order it is tried
 //!       policy      the three decisions that belong to plugins, as traits
 //! observed, event, reservation, place, time, port      the words of the domain
+//! invocation      pure: the command line and the variables of a command that is given ports
 //! shell           words for a shell, in what is printed to be pasted
 //! ```
 //!
@@ -43,6 +44,7 @@ mod conformance;
 mod engine;
 mod event;
 mod git;
+pub mod invocation;
 mod ledger;
 mod lock;
 mod observed;
@@ -65,9 +67,9 @@ pub use conformance::cases::{CaseResult, CasesError};
 pub use conformance::{Check, CheckOutcome, Suite};
 pub use engine::{
     AddRequest, BenchReport, CheckReport, Checked, CleanupRequest, Configured, Cost, Declared,
-    Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Home, Inspection,
-    ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState, Proposed,
-    ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target,
+    Engine, Error, ErrorKind, ExcludeRequest, Explanation, FoundPlugin, Heed, Held, Home,
+    Inspection, ListFilter, Listed, Notice, Outcome, PluginFacts, PolicyCall, PortMap, PortState,
+    Proposed, ReleaseRequest, RemoveRequest, ReserveRequest, Reserved, Simulated, Subject, Target,
     TestReport, TestRequest, TypicalCall, Which,
 };
 pub use event::{Change, Event, EventKind};
@@ -78,6 +80,7 @@ pub use observed::{
 pub use place::{Checkout, CheckoutKind, Place};
 pub use placement::{Refusal, Skipped, Wish};
 pub use port::{Port, PortError, PortRange, PortSet, browser_blocked};
+pub use probe::Hold;
 pub use reservation::{
     Key, Label, Lease, NameError, Owner, Provenance, Realm, Reservation, Scope, Service,
 };

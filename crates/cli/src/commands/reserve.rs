@@ -90,6 +90,7 @@ impl Reserve {
             lease: self.lease,
             pid: self.pid,
             parent: parent_id(),
+            server: None,
             ttl: self.ttl,
             lock: self.lock,
             reallocate: self.reallocate,

@@ -27,6 +27,9 @@ pub struct ReserveRequest {
     pub pid: Option<u32>,
     /// The process that owns them if they are ephemeral and nothing else is said.
     pub parent: u32,
+    /// A process that is about to serve on them. It owns what has no living owner, and makes
+    /// ephemeral what is new, unless `lease` or the configuration says otherwise.
+    pub server: Option<u32>,
     /// Their own time to live.
     pub ttl: Option<Duration>,
     /// Whether they are locked as well.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hythe_engine::{
-    Checkout, CheckoutKind, Holder, Holders, Liveness, Owner, Parent, Place, Port, PortRange,
+    Checkout, CheckoutKind, Hold, Holder, Holders, Liveness, Owner, Parent, Place, Port, PortRange,
     PortSet, Presence, Probe, Process, System, Timestamp,
 };
 
@@ -219,6 +219,11 @@ impl System for Machine {
         } else {
             Probe::Free
         }
+    }
+
+    /// Nothing here starts a server.
+    fn hold(&self, _port: Port) -> io::Result<Hold> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn holders(&self, ports: &PortSet, _hints: &[u32]) -> io::Result<Holders> {

@@ -47,8 +47,9 @@ impl Engine<'_> {
     fn facts(&self, service: &Service, request: &ReserveRequest) -> Result<Facts, Error> {
         let configured = self.settings().services.get(service);
         let lease = request.lease.or_else(|| Some(configured?.lease.as_ref()?.value));
-        let default_owner = match (lease, request.pid) {
-            (Some(Lease::Ephemeral), None) => Some(self.owner(request.parent)?),
+        let default_owner = match (lease, request.pid, request.server) {
+            (_, None, Some(server)) => Some(self.owner(server)?),
+            (Some(Lease::Ephemeral), None, None) => Some(self.owner(request.parent)?),
             _ => None,
         };
         Ok(Facts {
@@ -58,6 +59,7 @@ impl Engine<'_> {
             lease,
             owner: request.pid.map(|pid| self.owner(pid)).transpose()?,
             default_owner,
+            serves: request.server.is_some(),
             ttl: request.ttl.or_else(|| Some(configured?.ttl.as_ref()?.value)),
             lock: request.lock,
         })
@@ -92,7 +94,10 @@ impl Engine<'_> {
             project: facts.project.clone().or_else(|| self.project()),
             task: facts.task.clone().or_else(|| self.task()),
             agent: facts.agent.clone(),
-            lease: facts.lease.unwrap_or_default(),
+            lease: facts.lease.unwrap_or(match facts.serves {
+                true => Lease::Ephemeral,
+                false => Lease::default(),
+            }),
             locked: facts.lock,
             owner: facts.owner.clone().or_else(|| facts.default_owner.clone()),
             created_at: now,
