@@ -15,6 +15,7 @@ mod log;
 mod map;
 mod move_;
 mod release;
+mod run;
 mod scan;
 mod show;
 mod terminal;
@@ -238,7 +239,7 @@ fn help_and_version_are_results() {
         assert!(run.stdout().contains("Usage: hythe"), "{command}");
         assert!(world.run(&root, [command, "-h"]).ok().contains("Usage: hythe"), "{command}");
     }
-    for code in 0..=9 {
+    for code in (0..=9).chain([126, 127]) {
         assert!(help.stdout().contains(&format!("{code} ")), "exit code {code} is explained");
     }
     assert!(world.run(&root, [""; 0]).fails(2).contains("Usage: hythe"));
@@ -246,13 +247,14 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "reserve",
     "get",
     "release",
     "list",
     "show",
     "env",
+    "run",
     "wait",
     "lock",
     "unlock",

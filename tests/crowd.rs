@@ -14,7 +14,7 @@ use crate::rig::{Books, calm, contents, ends, hythe};
 use crate::support::{Run, World};
 
 /// A world that gives ports of this range, waits long for its turn, and moves nobody.
-fn world(range: &str) -> World {
+pub(crate) fn world(range: &str) -> World {
     let world = World::new();
     world.config(&format!(
         "[ledger]\nlock_timeout = \"2m\"\n[ports]\nrange = \"{range}\"\non_conflict = \"keep\"\n"
@@ -46,7 +46,7 @@ fn stranger(port: u16) -> Option<TcpListener> {
 }
 
 /// Takes and leaves ports of the range as long as `work` runs.
-fn among_strangers<T>(first: u16, count: u16, work: impl FnOnce() -> T) -> T {
+pub(crate) fn among_strangers<T>(first: u16, count: u16, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -96,11 +96,15 @@ fn every_json_field_is_documented() {
     fs::write(shop.join("cases.toml"), CASE).unwrap();
     let tested = ["plugin", "test", "ttl", "--runs", "1"];
     let simulated = json(&["plugin", "simulate", "--requests", "100"]);
+    // What stands behind the command is the command's.
+    let planned = world.run(&shop, ["run", "--dry-run", "--json", "vite"]).json();
+    assert_eq!(table("run"), fields(&planned));
     let nested = [
         ("move", moved["moved"][0].clone()),
         ("env", json(&["env", "--write", ".env"])["files"][0].clone()),
         ("release, cleanup", json(&["release", "b"])["released"][0].clone()),
         ("doctor", json(&["doctor"])["checks"][0].clone()),
+        ("run", planned["services"][0].clone()),
         ("config show", json(&["config", "show"])["settings"][0].clone()),
         ("config path", json(&["config", "path"])["files"][0].clone()),
         ("export", json(&["export"])["reservations"][0].clone()),

@@ -23,6 +23,7 @@ const ENGINE: &[(&str, &[&str])] = &[
     ("shell", &[]),
     ("reservation", &["port", "time"]),
     ("variable", &["shell", "reservation", "place", "port"]),
+    ("invocation", &["variable", "reservation", "port"]),
     ("observed", &["reservation", "place", "port", "time"]),
     ("event", &["reservation", "place", "port", "time"]),
     ("policy", &["observed", "reservation", "place", "port", "time"]),

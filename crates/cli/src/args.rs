@@ -10,7 +10,7 @@ use hythe_engine::{Label, Lease, PortRange, ReserveRequest, Scope, Service};
 
 use crate::commands::{
     cleanup, completions, config, doctor, env, exclude, export, get, import, init, list, lock, log,
-    man, map, move_, plugin, release, reserve, scan, show, wait, watch,
+    man, map, move_, plugin, release, reserve, run, scan, show, wait, watch,
 };
 use crate::environment::Environment;
 
@@ -21,7 +21,7 @@ use crate::environment::Environment;
 ///
 /// Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 unexpected, 2 usage,
 /// 3 configuration, 4 policy failed, 5 no free port, 6 lock timeout, 7 not found, 8 refused,
-/// 9 ledger damaged or unwritable.
+/// 9 ledger damaged or unwritable, 126 command not executable, 127 command not found.
 #[derive(Debug, Parser)]
 #[command(name = "hythe", version, verbatim_doc_comment, max_term_width = 100)]
 #[command(disable_help_subcommand = true, subcommand_required = true)]
@@ -82,6 +82,7 @@ pub(crate) enum Command {
     List(list::List),
     Show(show::Show),
     Env(env::Env),
+    Run(run::Run),
     Wait(wait::Wait),
     Lock(lock::Lock),
     Unlock(lock::Unlock),
@@ -124,7 +125,7 @@ pub(crate) struct OneService {
 
 /// What every command can say that reserves.
 #[derive(Debug, Args)]
-pub(crate) struct ReserveArgs {
+pub(crate) struct AskArgs {
     /// Choose a new port in this range [env: HYTHE_RANGE]
     #[arg(long, value_name = "FIRST-LAST")]
     range: Option<PortRange>,
@@ -140,6 +141,47 @@ pub(crate) struct ReserveArgs {
     /// How long it is meant to last: persistent, or ephemeral for as long as its owner lives
     #[arg(long)]
     lease: Option<Lease>,
+    /// When somebody else's process holds the reserved port: keep, move or fail
+    /// [env: HYTHE_ON_CONFLICT]
+    #[arg(long, value_name = "RULE")]
+    on_conflict: Option<OnConflict>,
+    /// Say what would be, and write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+impl AskArgs {
+    /// The request for `services`.
+    pub(crate) fn request(
+        &self,
+        services: Vec<Service>,
+        environment: &Environment,
+    ) -> ReserveRequest {
+        ReserveRequest {
+            services,
+            task: self.task.clone().or_else(|| environment.task.clone()),
+            agent: self.agent.clone().or_else(|| environment.agent.clone()),
+            lease: self.lease,
+            parent: parent_id(),
+            dry_run: self.dry_run,
+            ..ReserveRequest::default()
+        }
+    }
+
+    fn settings(&self) -> SettingFlags {
+        SettingFlags {
+            range: self.range,
+            on_conflict: self.on_conflict,
+            project: self.project.clone(),
+        }
+    }
+}
+
+/// What commands can say beside it that only reserve.
+#[derive(Debug, Args)]
+pub(crate) struct ReserveArgs {
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
     /// The process that owns it; an ephemeral lease belongs to the calling process by default
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
@@ -152,13 +194,6 @@ pub(crate) struct ReserveArgs {
     /// Give it another port than it has
     #[arg(long)]
     reallocate: bool,
-    /// When somebody else's process holds the reserved port: keep, move or fail
-    /// [env: HYTHE_ON_CONFLICT]
-    #[arg(long, value_name = "RULE")]
-    on_conflict: Option<OnConflict>,
-    /// Say what would be, and write nothing
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
 }
 
 impl ReserveArgs {
@@ -169,25 +204,11 @@ impl ReserveArgs {
         environment: &Environment,
     ) -> ReserveRequest {
         ReserveRequest {
-            services,
-            task: self.task.clone().or_else(|| environment.task.clone()),
-            agent: self.agent.clone().or_else(|| environment.agent.clone()),
-            lease: self.lease,
             pid: self.pid,
-            parent: parent_id(),
             ttl: self.ttl,
             lock: self.lock,
             reallocate: self.reallocate,
-            dry_run: self.dry_run,
-            ..ReserveRequest::default()
-        }
-    }
-
-    fn settings(&self) -> SettingFlags {
-        SettingFlags {
-            range: self.range,
-            on_conflict: self.on_conflict,
-            project: self.project.clone(),
+            ..self.ask.request(services, environment)
         }
     }
 }
@@ -237,8 +258,9 @@ impl Command {
     /// The flags of this command that stand for settings.
     pub(crate) fn settings(&self) -> SettingFlags {
         match self {
-            Self::Reserve(reserve) => reserve.common.settings(),
-            Self::Env(env) => env.common.settings(),
+            Self::Reserve(reserve) => reserve.common.ask.settings(),
+            Self::Env(env) => env.common.ask.settings(),
+            Self::Run(run) => run.ask.settings(),
             _ => SettingFlags::default(),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) mod move_;
 pub(crate) mod plugin;
 pub(crate) mod release;
 pub(crate) mod reserve;
+pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod show;
 pub(crate) mod wait;

@@ -25,6 +25,9 @@ use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 
 fn main() -> ProcessExit {
+    if let Some(code) = commands::run::take_over() {
+        return ProcessExit::from(code);
+    }
     // Without a handler, a limit on file sizes ends the process in the middle of a write (setrlimit(2),
     // `RLIMIT_FSIZE`); with one, the write fails and is reported. Nothing is lost if it has none.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
@@ -39,13 +42,13 @@ fn main() -> ProcessExit {
     let output = Output::new(&cli.global);
     let outcome = log(&cli.global).and_then(|()| run(&cli, &output));
     let code = match outcome {
-        Ok(()) => ExitCode::Done,
+        Ok(code) => code,
         Err(failure) => {
             output.failure(&failure);
-            failure.code
+            failure.code as u8
         }
     };
-    ProcessExit::from(code as u8)
+    ProcessExit::from(code)
 }
 
 fn parse() -> Result<Cli, clap::Error> {
@@ -64,10 +67,12 @@ fn read(mut command: clap::Command) -> Result<Cli, clap::Error> {
     cli
 }
 
-fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
+/// Runs the command; the exit code of one that has not failed.
+fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
+    let done = |()| ExitCode::Done as u8;
     match &cli.command {
-        Command::Completions(completions) => return completions.run(output),
-        Command::Man(man) => return man.run(output),
+        Command::Completions(completions) => return completions.run(output).map(done),
+        Command::Man(man) => return man.run(output).map(done),
         _ => {}
     }
     let mut environment = Environment::read(&cli.global)?;
@@ -92,6 +97,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Show(show) => show.run(&engine, output),
         Command::Env(env) => env.run(&engine, &environment, output),
         Command::Wait(wait) => wait.run(&engine, output),
+        Command::Run(run) => return run.run(&engine, &environment, output),
         Command::Lock(lock) => lock.run(&engine, output),
         Command::Unlock(unlock) => unlock.run(&engine, output),
         Command::Cleanup(cleanup) => cleanup.run(&engine, output),
@@ -110,7 +116,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
     };
     // The process ends here, and the system takes back its memory faster than we could.
     std::mem::forget(engine);
-    outcome
+    outcome.map(done)
 }
 
 /// Starts logging, when it is asked for; otherwise every message costs one comparison.

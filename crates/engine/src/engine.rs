@@ -7,6 +7,7 @@ mod doctor;
 mod environment;
 mod error;
 mod explain;
+mod hold;
 mod hooks;
 mod import;
 mod init;
@@ -38,6 +39,7 @@ pub use doctor::{DoctorRequest, Finding, Status};
 pub use environment::{Environment, EnvironmentRequest};
 pub use error::{Error, ErrorKind, Proposed};
 pub use explain::{Explanation, PolicyCall};
+pub use hold::{Heed, Held};
 pub use import::{Fate, ImportNote, ImportReport, ImportRequest, ImportedEntry};
 pub use init::{Begun, Contents, InitRequest};
 pub use inspect::ProjectUse;
@@ -286,9 +288,9 @@ impl<'a> Engine<'a> {
     }
 
     /// The keys of services in this place, and how they were derived, where that is to be explained.
-    fn keys(
+    fn keys<'s>(
         &self,
-        services: &[Service],
+        services: impl IntoIterator<Item = &'s Service>,
         asked: Option<Scope>,
         explained: bool,
     ) -> Result<Vec<(Key, Option<PolicyCall>)>, Error> {
@@ -318,7 +320,7 @@ impl<'a> Engine<'a> {
             });
             Ok((key, call))
         };
-        services.iter().map(derive).collect()
+        services.into_iter().map(derive).collect()
     }
 }
 

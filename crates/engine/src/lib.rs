@@ -28,6 +28,7 @@
 //!       policy      the three decisions that belong to plugins, as traits
 //! observed, event, reservation, place, time, port      the words of the domain
 //! variable        environment variables: names, values with placeholders, how they are written
+//! invocation      pure: the command line and the variables of a command that is given ports
 //! shell           words for a shell, in what is printed to be pasted
 //! ```
 //!
@@ -51,6 +52,7 @@ mod export;
 mod git;
 mod hook;
 mod import;
+pub mod invocation;
 mod ledger;
 mod lock;
 mod observed;
@@ -76,11 +78,12 @@ pub use engine::{
     AddRequest, AdoptRequest, Adopted, Assertion, Begun, BenchReport, CheckReport, Checked,
     CleanupRequest, Configured, Contents, Cost, Declared, DoctorRequest, Engine, Environment,
     EnvironmentRequest, Error, ErrorKind, ExcludeRequest, Explanation, Fate, Finding, Found,
-    FoundPlugin, Home, ImportNote, ImportReport, ImportRequest, ImportedEntry, InitRequest,
-    Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, PolicyCall, PortMap,
-    PortState, ProjectUse, Proposed, ReleaseRequest, RelocateRequest, Relocated, RemoveRequest,
-    ReserveRequest, Reserved, ScanRequest, SetRequest, Shown, Simulated, Status, Subject, Target,
-    TestReport, TestRequest, TypicalCall, Until, WaitRequest, Waited, Watcher, Which, compact,
+    FoundPlugin, Heed, Held, Home, ImportNote, ImportReport, ImportRequest, ImportedEntry,
+    InitRequest, Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, PolicyCall,
+    PortMap, PortState, ProjectUse, Proposed, ReleaseRequest, RelocateRequest, Relocated,
+    RemoveRequest, ReserveRequest, Reserved, ScanRequest, SetRequest, Shown, Simulated, Status,
+    Subject, Target, TestReport, TestRequest, TypicalCall, Until, WaitRequest, Waited, Watcher,
+    Which, compact,
 };
 pub use event::{Change, Event, EventKind};
 pub use import::{ImportError, ImportProblem, Tool, Translation};
@@ -92,6 +95,7 @@ pub use observed::{
 pub use place::{Checkout, CheckoutKind, Place};
 pub use placement::{Refusal, Skipped, Wish};
 pub use port::{Port, PortError, PortRange, PortSet, browser_blocked};
+pub use probe::Hold;
 pub use reservation::{
     Key, Label, Lease, NameError, Owner, Provenance, Realm, Reservation, Scope, Service,
 };

@@ -85,6 +85,9 @@ pub struct Facts {
     pub owner: Option<Owner>,
     /// The process it is bound to, if it is ephemeral and its owner is not known to be alive.
     pub default_owner: Option<Owner>,
+    /// Whether the default owner is about to serve on the port: then it owns it whatever the lease
+    /// is, unless the present owner is alive.
+    pub serves: bool,
     /// Its own time to live.
     pub ttl: Option<Duration>,
     /// Whether it is to be locked.
@@ -110,10 +113,12 @@ impl Facts {
         changed.locked |= self.lock;
         if self.owner.is_some() {
             changed.owner.clone_from(&self.owner);
-        } else if changed.lease == Lease::Ephemeral && owner != Some(Liveness::Alive) {
+        } else if (changed.lease == Lease::Ephemeral || self.serves)
+            && owner != Some(Liveness::Alive)
+        {
             changed.owner = self.default_owner.clone().or(changed.owner);
         }
-        if self.lease == Some(Lease::Persistent) && self.owner.is_none() {
+        if self.lease == Some(Lease::Persistent) && self.owner.is_none() && !self.serves {
             changed.owner = None;
         }
         changed
@@ -356,6 +361,25 @@ mod tests {
         }
         // From now on it is ephemeral, and so it has an owner.
         assert_eq!(ephemeral.applied(&reservation(20000), None).owner, Some(owner(2)));
+    }
+
+    #[test]
+    fn a_server_owns_what_nobody_alive_owns_whatever_the_lease() {
+        let serves = |lease| {
+            let (default_owner, serves) = (Some(owner(2)), true);
+            Facts { lease, default_owner, serves, ..Facts::default() }
+        };
+        for lease in [Lease::Persistent, Lease::Ephemeral] {
+            let unowned = Reservation { lease, ..reservation(20000) };
+            let owned = Reservation { owner: Some(owner(3)), ..unowned.clone() };
+            for said in [None, Some(Lease::Persistent), Some(Lease::Ephemeral)] {
+                let applied = |to: &Reservation, liveness| serves(said).applied(to, liveness);
+                let adopted = applied(&unowned, None);
+                assert_eq!((adopted.owner, adopted.lease), (Some(owner(2)), said.unwrap_or(lease)));
+                assert_eq!(applied(&owned, Some(Liveness::Dead)).owner, Some(owner(2)));
+                assert_eq!(applied(&owned, Some(Liveness::Alive)).owner, Some(owner(3)));
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whether a port can be bound, found out by binding it, and what the system says about ports.
 
+mod hold;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread;
@@ -11,6 +13,9 @@ use socket2::{Domain, Socket, Type};
 use crate::observed::Probe;
 use crate::port::{Port, PortRange};
 use crate::process;
+
+pub use hold::Hold;
+pub(crate) use hold::hold;
 
 /// How long a bind that fails for no visible reason is tried again.
 ///
@@ -67,6 +72,11 @@ fn occupied(port: Port) -> Probe {
 /// address (ipv6(7), `IPV6_V6ONLY`; `net/ipv4/inet_connection_sock.c`), so one bind is enough.
 #[cfg(target_os = "linux")]
 fn bind(port: Port, reuse: bool) -> io::Result<()> {
+    bind_both(port, reuse).map(drop)
+}
+
+/// One socket of both families on every address, or of IPv4 where there is no IPv6.
+fn bind_both(port: Port, reuse: bool) -> io::Result<Socket> {
     match bind_one(Ipv6Addr::UNSPECIFIED.into(), port, false, reuse) {
         Err(error) if is_missing(&error) => {
             bind_one(Ipv4Addr::UNSPECIFIED.into(), port, false, reuse)
@@ -96,16 +106,16 @@ fn bind_in_sequence(port: Port, reuse: bool) -> io::Result<()> {
         match bind_one(address, port, true, reuse) {
             Err(error) if is_missing(&error) => {}
             Err(error) => return Err(error),
-            Ok(()) => outcome = Ok(()),
+            Ok(_) => outcome = Ok(()),
         }
     }
     outcome
 }
 
-/// Binds `port` on one address and lets it go. `only_v6` keeps an IPv6 socket out of IPv4, `reuse`
+/// A socket that is bound to `port` on one address. `only_v6` keeps an IPv6 socket out of IPv4, `reuse`
 /// sets `SO_REUSEADDR` (socket(7)).
 #[expect(clippy::disallowed_methods, reason = "the one place that binds")]
-fn bind_one(address: IpAddr, port: Port, only_v6: bool, reuse: bool) -> io::Result<()> {
+fn bind_one(address: IpAddr, port: Port, only_v6: bool, reuse: bool) -> io::Result<Socket> {
     let address = SocketAddr::new(address, port.get());
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
@@ -114,7 +124,8 @@ fn bind_one(address: IpAddr, port: Port, only_v6: bool, reuse: bool) -> io::Resu
     if reuse {
         socket.set_reuse_address(true)?;
     }
-    socket.bind(&address.into())
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// Whether a socket can be bound to `address`, on a port that the kernel chooses.
@@ -180,7 +191,7 @@ fn parse_first(text: &str) -> Option<Port> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream};
     use std::sync::atomic::{AtomicU16, Ordering};
@@ -190,7 +201,7 @@ mod tests {
     use crate::process::tests::eventually;
 
     /// A port that was free a moment ago, below the ephemeral range and never given twice.
-    fn free_port() -> Port {
+    pub(super) fn free_port() -> Port {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let first = 20_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
         loop {
@@ -203,7 +214,7 @@ mod tests {
 
     /// A bound socket; `None` where the host lacks the address.
     #[expect(clippy::disallowed_methods, reason = "stands for another program")]
-    fn bound(address: &str, port: Port, reuse: bool) -> Option<Socket> {
+    pub(super) fn bound(address: &str, port: Port, reuse: bool) -> Option<Socket> {
         let address = SocketAddr::new(address.parse().unwrap(), port.get());
         let attempt = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -228,12 +239,12 @@ mod tests {
     }
 
     /// Whether a probe comes to this result.
-    fn finds(port: Port, expected: &Probe) -> bool {
+    pub(super) fn finds(port: Port, expected: &Probe) -> bool {
         eventually(|| probe(port) == *expected)
     }
 
     /// A server with one connection: the server's listening socket, its end and the client's.
-    fn connection(port: Port, reuse: bool) -> (Socket, TcpStream, TcpStream) {
+    pub(super) fn connection(port: Port, reuse: bool) -> (Socket, TcpStream, TcpStream) {
         let server = bound("127.0.0.1", port, reuse).unwrap();
         server.listen(1).unwrap();
         let client = TcpStream::connect(("127.0.0.1", port.get())).unwrap();
@@ -242,7 +253,7 @@ mod tests {
     }
 
     /// Closes the server first, so that its end is the one that lingers.
-    fn stop(server: Socket, accepted: TcpStream, mut client: TcpStream) {
+    pub(super) fn stop(server: Socket, accepted: TcpStream, mut client: TcpStream) {
         drop((server, accepted));
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
     }

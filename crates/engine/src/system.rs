@@ -11,9 +11,10 @@ use std::time::SystemTime;
 use crate::observed::{Containers, Holders, Liveness, Presence, Probe};
 use crate::place::Place;
 use crate::port::{Port, PortRange, PortSet};
+use crate::probe::{self, Hold};
 use crate::reservation::Owner;
 use crate::time::Timestamp;
-use crate::{container, git, probe, process};
+use crate::{container, git, process};
 
 /// What the engine asks the machine.
 pub trait System {
@@ -30,6 +31,11 @@ pub trait System {
     /// Whether `port` could be bound now, on IPv4 and IPv6, on every address. Binds and lets go;
     /// never listens.
     fn probe(&self, port: Port) -> Probe;
+
+    /// Keeps `port` until the answer is dropped: bound on every address, nobody listening. Fails with
+    /// [`io::ErrorKind::AddrInUse`] when somebody holds it, and otherwise when binding is not possible
+    /// here.
+    fn hold(&self, port: Port) -> io::Result<Hold>;
 
     /// Who listens on `ports`: only ports with a listener have an entry. `hints` are processes to
     /// look at first. Fails when the system's socket table cannot be read.
@@ -82,6 +88,10 @@ impl System for Host {
 
     fn probe(&self, port: Port) -> Probe {
         probe::probe(port)
+    }
+
+    fn hold(&self, port: Port) -> io::Result<Hold> {
+        probe::hold(port)
     }
 
     fn holders(&self, ports: &PortSet, hints: &[u32]) -> io::Result<Holders> {

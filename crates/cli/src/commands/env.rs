@@ -56,7 +56,7 @@ impl Env {
             return output.print_json(&self.document(&variables));
         }
         for (file, changed) in &variables.files {
-            let did = match (changed, self.common.dry_run) {
+            let did = match (changed, self.common.ask.dry_run) {
                 (false, _) => "unchanged",
                 (true, false) => "wrote",
                 (true, true) => "would write",
@@ -78,7 +78,7 @@ impl Env {
         let services = environment.reserved.iter().map(document::reserved).collect::<Vec<_>>();
         json!({
             "version": 1,
-            "dry_run": self.common.dry_run,
+            "dry_run": self.common.ask.dry_run,
             "variables": variables,
             "services": services,
             "files": files,

@@ -56,7 +56,7 @@ impl Reserve {
         for answer in &reserved {
             if let Some(explanation) = &answer.explanation {
                 explained(answer, explanation).iter().for_each(|line| output.note(line));
-            } else if self.common.dry_run && answer.outcome != Outcome::Existing {
+            } else if self.common.ask.dry_run && answer.outcome != Outcome::Existing {
                 let reservation = &answer.observed.reservation;
                 output.note(&format!(
                     "dry run: `{}` would get port {}",
@@ -82,7 +82,7 @@ impl Reserve {
             }
         };
         document["version"] = 1.into();
-        document["dry_run"] = self.common.dry_run.into();
+        document["dry_run"] = self.common.ask.dry_run.into();
         document
     }
 }

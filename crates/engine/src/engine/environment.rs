@@ -68,6 +68,34 @@ impl Engine<'_> {
         Ok(Environment { reserved, variables, text, files })
     }
 
+    /// The services that a command serves which names these, and those that it is told of beside them:
+    /// the others of the group. Without a name it serves the only service of the group, or `main`.
+    pub fn served(&self, named: &[Service]) -> Result<(Vec<Service>, Vec<Service>), Error> {
+        let group = self.group();
+        let main = Service::default();
+        let served = match (named, &group[..]) {
+            ([], [only]) => vec![only.clone()],
+            ([], several) if several.contains(&main) => vec![main],
+            ([], several) => {
+                let known: Vec<_> = several.iter().map(ToString::to_string).collect();
+                return Err(Error::Usage(format!(
+                    "which service does the command serve? here are {}",
+                    known.join(", ")
+                )));
+            }
+            (named, _) => named.to_vec(),
+        };
+        let declared = |service: &Service| self.declares(service);
+        let beside = group.into_iter().filter(|it| declared(it) && !served.contains(it)).collect();
+        Ok((served, beside))
+    }
+
+    /// Whether the project's files declare a service.
+    fn declares(&self, service: &Service) -> bool {
+        let configured = self.settings().services.get(service);
+        configured.is_some_and(|configured| configured.declared.is_some())
+    }
+
     /// The services that belong together here.
     fn group(&self) -> Vec<Service> {
         let services = self.settings().services.iter();
@@ -125,6 +153,7 @@ impl Engine<'_> {
                     location: Location::Origin(template.origin.clone()),
                     message: format!("{name} has no value: {missing}"),
                     hint: missing.hint(),
+                    unknown_key: false,
                 }),
             }
         }
@@ -244,7 +273,7 @@ fn twice(
 ) -> ConfigError {
     let location = Location::Origin(origin.cloned().unwrap_or(Origin::BuiltIn));
     let message = format!("{name} is set twice: by {other}, and by {setter}");
-    ConfigError { location, message, hint: Some(hint) }
+    ConfigError { location, message, hint: Some(hint), unknown_key: false }
 }
 
 /// Services with some ports, before they have theirs.

@@ -81,6 +81,15 @@ pub enum Notice {
         /// Why it could not be tried.
         reason: String,
     },
+    /// A port could not be kept until its server starts: somebody else may take it before.
+    NotHeld {
+        /// The service.
+        service: Service,
+        /// The port.
+        port: Port,
+        /// Why not.
+        reason: String,
+    },
     /// The use of a reservation could not be recorded.
     UseNotRecorded {
         /// Why.
@@ -139,6 +148,9 @@ impl fmt::Display for Notice {
             }
             Self::Unprobed { port, reason } => {
                 write!(f, "port {port} could not be tried ({reason}); nothing is listening on it")
+            }
+            Self::NotHeld { service, port, reason } => {
+                write!(f, "port {port} of `{service}` is not held until it is served: {reason}")
             }
             Self::UseNotRecorded { reason } => {
                 write!(f, "the use of this reservation was not recorded: {reason}")

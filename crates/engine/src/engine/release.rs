@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::observed::Listening;
 use crate::place::CheckoutKind;
 use crate::port::PortSet;
-use crate::reservation::{Reservation, Scope, Service};
+use crate::reservation::{Lease, Reservation, Scope, Service};
 
 impl Engine<'_> {
     /// Gives reservations back. The answer is what was released, or would be in a dry run.
@@ -52,6 +52,34 @@ impl Engine<'_> {
             for port in served {
                 self.tell(&Notice::ReleasedWhileServed { port });
             }
+            Ok(changes)
+        })
+    }
+
+    /// Gives back what was reserved for a process that has ended: what is still as `reservations` say,
+    /// ephemeral and owned by that process, neither locked nor served. The answer is what was
+    /// released.
+    pub fn release_ended(&self, reservations: &[Reservation]) -> Result<Vec<Change>, Error> {
+        if reservations.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writing(|ledger| {
+            let Some(found) = &ledger else { return Ok(Vec::new()) };
+            let mut changes = Vec::new();
+            for old in reservations {
+                let Some(reservation) = found.find(&old.key)? else { continue };
+                let is_same = (reservation.port, &reservation.owner) == (old.port, &old.owner);
+                let served = || self.standing(&reservation).listening;
+                if is_same
+                    && reservation.lease == Lease::Ephemeral
+                    && !reservation.locked
+                    && matches!(served(), Listening::None | Listening::Foreign)
+                {
+                    let reason = "its process has ended".to_owned();
+                    changes.push(Change::Released { reservation, policy: None, reason });
+                }
+            }
+            self.commit(ledger, &changes, false)?;
             Ok(changes)
         })
     }

@@ -15,6 +15,8 @@ use crate::reservation::{Label, Lease, NameError, Reservation, Scope, Service};
 pub struct ReserveRequest {
     /// The services, each at most once.
     pub services: Vec<Service>,
+    /// Services that are reserved with them, and that `server` does not serve.
+    pub beside: Vec<Service>,
     /// What the reservations belong to; by default what the configuration says.
     pub scope: Option<Scope>,
     /// Ports to try first, for a request with a single service.
@@ -29,6 +31,9 @@ pub struct ReserveRequest {
     pub pid: Option<u32>,
     /// The process that owns them if they are ephemeral and nothing else is said.
     pub parent: u32,
+    /// A process that is about to serve on them. It owns what has no living owner, and makes
+    /// ephemeral what is new, unless `lease` or the configuration says otherwise.
+    pub server: Option<u32>,
     /// Their own time to live.
     pub ttl: Option<Duration>,
     /// Whether they are locked as well.

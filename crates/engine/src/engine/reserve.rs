@@ -120,7 +120,7 @@ impl Engine<'_> {
         Some((answers, fresh))
     }
 
-    fn decide(
+    pub(super) fn decide(
         &self,
         reservation: &Reservation,
         standing: &Standing,

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hythe_engine::{
-    Checkout, CheckoutKind, Containers, Holder, Holders, Liveness, Owner, Parent, Place, Port,
-    PortRange, PortSet, Presence, Probe, Process, System, Timestamp,
+    Checkout, CheckoutKind, Containers, Hold, Holder, Holders, Liveness, Owner, Parent, Place,
+    Port, PortRange, PortSet, Presence, Probe, Process, System, Timestamp,
 };
 
 /// A pid namespace and a pid in it.
@@ -219,6 +219,11 @@ impl System for Machine {
         } else {
             Probe::Free
         }
+    }
+
+    /// Nothing here starts a server.
+    fn hold(&self, _port: Port) -> io::Result<Hold> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn holders(&self, ports: &PortSet, _hints: &[u32]) -> io::Result<Holders> {

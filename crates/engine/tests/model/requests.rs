@@ -50,6 +50,7 @@ impl Walk {
             lease: self.random.maybe(35, &[Lease::Persistent, Lease::Ephemeral, Lease::Ephemeral]),
             pid: if self.random.chance(3) { Some(99) } else { self.random.maybe(15, &pids) },
             parent: self.random.maybe(95, &pids).unwrap_or(98),
+            server: None,
             ttl: self.random.maybe(10, &[0, 45, 7200]).map(Duration::from_secs),
             lock: self.random.chance(6),
             reallocate: self.random.chance(8),

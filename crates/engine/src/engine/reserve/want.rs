@@ -26,12 +26,18 @@ pub(super) struct Want<'a> {
 impl Engine<'_> {
     /// Resolves the request against the configuration, and derives the keys.
     pub(super) fn wants<'r>(&self, request: &'r ReserveRequest) -> Result<Vec<Want<'r>>, Error> {
-        if let Some(twice) = first_duplicate(&request.services) {
+        let services: Vec<_> = request.services.iter().chain(&request.beside).collect();
+        if let Some(twice) = first_duplicate(&services) {
             return Err(Error::Usage(format!("service `{twice}` is named twice")));
         }
-        let keys = self.keys(&request.services, request.scope, request.explain)?;
-        let wants = request.services.iter().zip(keys).map(|(service, (key, key_call))| {
-            let scope = self.scope(service, request.scope);
+        // The scope that is asked for is that of the services asked for.
+        let mut keys = self.keys(&request.services, request.scope, request.explain)?;
+        if !request.beside.is_empty() {
+            keys.extend(self.keys(&request.beside, None, request.explain)?);
+        }
+        let wants = services.into_iter().zip(keys).map(|(service, (key, key_call))| {
+            let asked = request.scope.filter(|_| request.services.contains(service));
+            let scope = self.scope(service, asked);
             let configured = self.settings().services.get(service);
             let port = configured.and_then(|configured| configured.port.as_ref());
             Ok(Want {
@@ -51,10 +57,12 @@ impl Engine<'_> {
 
     /// What the request and the configuration say about the reservation of a service.
     fn facts(&self, service: &Service, request: &ReserveRequest) -> Result<Facts, Error> {
+        let server = request.server.filter(|_| request.services.contains(service));
         let configured = self.settings().services.get(service);
         let lease = request.lease.or_else(|| Some(configured?.lease.as_ref()?.value));
-        let default_owner = match (lease, request.pid) {
-            (Some(Lease::Ephemeral), None) => Some(self.owner(request.parent)?),
+        let default_owner = match (lease, request.pid, server) {
+            (_, None, Some(server)) => Some(self.owner(server)?),
+            (Some(Lease::Ephemeral), None, None) => Some(self.owner(request.parent)?),
             _ => None,
         };
         Ok(Facts {
@@ -64,6 +72,7 @@ impl Engine<'_> {
             lease,
             owner: request.pid.map(|pid| self.owner(pid)).transpose()?,
             default_owner,
+            serves: server.is_some(),
             ttl: request.ttl.or_else(|| Some(configured?.ttl.as_ref()?.value)),
             lock: request.lock,
         })
@@ -98,7 +107,10 @@ impl Engine<'_> {
             project: facts.project.clone().or_else(|| self.project()),
             task: facts.task.clone().or_else(|| self.task()),
             agent: facts.agent.clone(),
-            lease: facts.lease.unwrap_or_default(),
+            lease: facts.lease.unwrap_or(match facts.serves {
+                true => Lease::Ephemeral,
+                false => Lease::default(),
+            }),
             locked: facts.lock,
             owner: facts.owner.clone().or_else(|| facts.default_owner.clone()),
             created_at: now,
@@ -120,7 +132,7 @@ impl Engine<'_> {
     }
 }
 
-fn first_duplicate(services: &[Service]) -> Option<&Service> {
+fn first_duplicate<'a>(services: &[&'a Service]) -> Option<&'a Service> {
     let mut named = services.iter().enumerate();
-    named.find(|(at, service)| services[..*at].contains(service)).map(|(_, service)| service)
+    named.find(|(at, service)| services[..*at].contains(service)).map(|(_, service)| *service)
 }
