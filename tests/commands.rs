@@ -1,6 +1,7 @@
 //! The commands beside `reserve`: what they do to a ledger, and what they say about it.
 
 mod cleanup;
+mod env;
 mod exclude;
 mod list;
 mod log;
@@ -257,12 +258,13 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "reserve",
     "get",
     "release",
     "list",
     "show",
+    "env",
     "lock",
     "unlock",
     "cleanup",

@@ -203,7 +203,7 @@ fn every_setting_is_documented_with_its_built_in_value() {
     let built_in = settings(&world, &shop);
     world.config(
         "project = 'x'\n[services.NAME]\nport = 1\nscope = 'project'\nlease = 'ephemeral'\n\
-         ttl = '1s'\n[plugins.ttl]\npath = 'x'\nsha256 = '0000000000000000000000000000000000000000\
+         ttl = '1s'\nenv = 'X'\noffset = 0\n[env]\nVARIABLE = 'x'\n[plugins.ttl]\npath = 'x'\nsha256 = '0000000000000000000000000000000000000000\
          000000000000000000000000'\noptions = { OPTION = 1 }\n",
     );
     let every = settings(&world, &shop).into_keys().map(|name| {

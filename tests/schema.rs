@@ -118,6 +118,7 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "get",
         "list",
         "show",
+        "env",
         "released",
         "lock",
         "log-event",
@@ -268,6 +269,28 @@ fn show() {
     let document = checked(&world, "shop", "show", &["show", "mine"]);
     let history = document["history"].as_array().unwrap();
     assert_eq!((history.len(), &history[19]["event"]), (20, &json!("unlocked")));
+}
+
+#[test]
+fn env() {
+    let (world, _servers) = varied();
+    let shop = world.dir("shop");
+    checked(&world, "shop", "env", &["env"]);
+    let text = "[services.mine]\nenv = 'MINE'\n[services.web]\noffset = 0\n\
+                [services.api]\noffset = 1\n[env]\nURL = 'http://localhost:{port:web}'\n";
+    fs::write(shop.join("hythe.toml"), text).unwrap();
+    let dry = checked(&world, "shop", "env", &["env", "--dry-run", "--write", ".env"]);
+    assert_eq!(keys(&dry["variables"]), ["API_PORT", "MINE", "URL", "WEB_PORT"].into());
+    let written = checked(&world, "shop", "env", &["env", "--write", ".env", "--agent", "a"]);
+    assert_eq!(written["files"][0]["changed"], true);
+    assert_eq!(written["services"][2]["reservation"]["service"], "web");
+    let explained = ["reserve", "db", "--explain"];
+    let text = "[services.web]\noffset = 0\n[services.db]\noffset = 2\n";
+    let room = Harbour::new();
+    fs::write(room.dir("other").join("hythe.toml"), text).unwrap();
+    room.reserve(&room.dir("other"), &["web", "--prefer", &room.port(0).to_string()]);
+    let beside = checked(&room, "other", "reserve", &explained);
+    assert_eq!(beside["explanation"]["wish"], "beside its block");
 }
 
 #[test]

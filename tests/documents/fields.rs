@@ -48,6 +48,7 @@ fn every_json_field_is_documented() {
         ("get", &["get"][..]),
         ("list", &["list"]),
         ("show", &["show"]),
+        ("env", &["env"]),
         ("log", &["log", "--limit", "1"]),
         ("lock, unlock", &["lock", "a"]),
         ("lock, unlock", &["unlock", "a"]),
@@ -73,6 +74,7 @@ fn every_json_field_is_documented() {
     let tested = ["plugin", "test", "ttl", "--runs", "1"];
     let simulated = json(&["plugin", "simulate", "--requests", "100"]);
     let nested = [
+        ("env", json(&["env", "--write", ".env"])["files"][0].clone()),
         ("release, cleanup", json(&["release", "b"])["released"][0].clone()),
         ("config show", json(&["config", "show"])["settings"][0].clone()),
         ("config path", json(&["config", "path"])["files"][0].clone()),

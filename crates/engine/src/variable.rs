@@ -55,71 +55,114 @@ impl VariableName {
         Self(format!("{}{name}_PORT", if digit { "_" } else { "" }))
     }
 
-    /// Whether the variable decides which programs run, or what they load before they begin: nothing
-    /// that a project's file may set behind the back of who evaluates `hythe env`.
+    /// Whether the variable decides which programs run, what they load or obey before they begin, or
+    /// whom they trust: nothing that a project's file may set behind the back of who evaluates
+    /// `hythe env`. What ends in `_PORT` is nothing of the kind.
     #[must_use]
     pub fn is_sensitive(&self) -> bool {
-        // Windows aside, names differ by case, but fish and PowerShell read some in either.
+        // zsh ties `path` to PATH, and others of its kind.
         let name = self.0.to_ascii_uppercase();
-        SENSITIVE.contains(&name.as_str())
-            || SENSITIVE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        let named = SENSITIVE.contains(&name.as_str());
+        named
+            || !name.ends_with("_PORT")
+                && SENSITIVE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     }
 }
 
-/// What shells, loaders and interpreters obey. The environment sections of sh(1), bash(1), zsh(1),
-/// ld.so(8), dyld(1), node(1), python(1), perlrun(1), ruby(1), java(1), git(1), less(1), make(1).
+/// What shells, loaders, interpreters and tools of every day obey. The environment sections of sh(1),
+/// bash(1), zshparam(1), ld.so(8), dyld(1), node(1), python(1), perlrun(1), ruby(1), java(1), git(1),
+/// less(1), make(1), man(1), vim(1), readline(3), curl(1), openssl-env(7); and kubectl's and the AWS
+/// command line's configuration files, which name programs to run.
 const SENSITIVE: &[&str] = &[
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
     "BROWSER",
+    "CC",
     "CDPATH",
     "CLASSPATH",
     "COMSPEC",
+    "CURL_CA_BUNDLE",
+    "CURL_HOME",
+    "CXX",
     "EDITOR",
+    "EGID",
     "ENV",
+    "EUID",
+    "EXINIT",
     "FPATH",
     "GCONV_PATH",
+    "GID",
+    "GLIBC_TUNABLES",
+    "HISTFILE",
     "HOME",
     "IFS",
-    "JAVA_TOOL_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "LESSOPEN",
+    "INPUTRC",
+    "KUBECONFIG",
     "LOCPATH",
-    "MAKEFLAGS",
-    "MANPATH",
+    "LOGNAME",
+    "MODULE_PATH",
     "NLSPATH",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_PATH",
     "PAGER",
     "PATH",
     "PATHEXT",
+    "PHPRC",
+    "PHP_INI_SCAN_DIR",
+    "PPID",
+    "PROMPT",
     "PROMPT_COMMAND",
+    "PS0",
+    "PS1",
+    "PS2",
+    "PS4",
     "PSMODULEPATH",
     "PWD",
+    "REQUESTS_CA_BUNDLE",
+    "RPROMPT",
     "SHELL",
     "SHELLOPTS",
+    "TERMINFO",
     "TMPDIR",
+    "UID",
     "USER",
+    "USERNAME",
+    "VIMINIT",
     "VISUAL",
     "ZDOTDIR",
 ];
 
 const SENSITIVE_PREFIXES: &[&str] = &[
     "BASH",
+    "BUNDLE_",
     "CARGO_",
     "DOCKER_",
     "DYLD_",
     "FISH_",
+    "GEM_",
     "GIT_",
+    "GOFLAGS",
     "HYTHE_",
+    "JAVA_TOOL_",
+    "JDK_",
     "LD_",
+    "LESS",
+    "LUA_",
+    "MAKEFILES",
+    "MAKEFLAGS",
+    "MANOPT",
+    "MANPA",
     "NODE_OPTIONS",
     "NPM_CONFIG_",
+    "OPENSSL_",
     "PERL",
-    "PS0",
-    "PS1",
-    "PS2",
-    "PS4",
+    "PIP_",
     "PYTHON",
     "RUBY",
     "RUSTC",
+    "RUSTFLAGS",
     "SSH_",
+    "SSL_CERT_",
     "SUDO_",
     "XDG_",
     "_JAVA_",
@@ -178,11 +221,19 @@ mod tests {
 
     #[test]
     fn what_decides_over_programs_is_sensitive() {
-        for text in ["PATH", "path", "LD_PRELOAD", "BASH_ENV", "NODE_OPTIONS", "GIT_SSH_COMMAND"] {
-            assert!(text.parse::<VariableName>().unwrap().is_sensitive(), "{text}");
+        let sensitive = |text: &str| text.parse::<VariableName>().unwrap().is_sensitive();
+        for text in SENSITIVE.iter().chain(&["path", "LD_PRELOAD", "BASH_ENV", "LESSOPEN", "LESS"])
+        {
+            assert!(sensitive(text), "{text}");
+        }
+        for text in ["NODE_OPTIONS", "GIT_SSH_COMMAND", "MANPAGER", "MAKEFILES", "Ld_Preload"] {
+            assert!(sensitive(text), "{text}");
         }
         for text in ["PORT", "WEB_PORT", "DATABASE_URL", "COMPOSE_PROJECT_NAME", "MY_PATH"] {
-            assert!(!text.parse::<VariableName>().unwrap().is_sensitive(), "{text}");
+            assert!(!sensitive(text), "{text}");
+        }
+        for text in ["NODE_ENV", "GIT_PORT", "SSH_PORT", "AWS_ENDPOINT_URL", "HTTP_PROXY", "TZ"] {
+            assert!(!sensitive(text), "{text}");
         }
     }
 }

@@ -142,6 +142,7 @@ fn a_reference_that_errs_is_found_out() {
         Mistake::MovesOnDoubt,
         Mistake::GivesFrozen,
         Mistake::CleansTooOften,
+        Mistake::ScattersBlocks,
     ] {
         assert!(is_noticed(Route { mistake: Some(mistake), ..Route::default() }), "{mistake:?}");
     }

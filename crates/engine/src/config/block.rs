@@ -56,7 +56,7 @@ impl Settings {
                 if let Some(other) = below.filter(|other| other.above == member.above)
                     && let Some(Set { value, origin }) = &member.settings.offset
                 {
-                    let (one, two) = (member.service, other.service);
+                    let (one, two) = (other.service, member.service);
                     let message = format!("`{one}` and `{two}` have the same offset, {value}");
                     return Err(Fault::new(message).at(origin));
                 }

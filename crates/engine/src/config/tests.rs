@@ -2,6 +2,7 @@
 
 mod authority;
 mod files;
+mod services;
 
 use std::fs;
 use std::time::Duration;
@@ -280,7 +281,7 @@ fn entries_read_back_as_the_configuration_they_show() {
             USER,
             "[ports]\nexclude = [1, '2-3']\n[plugins.mine]\npath = '/m.wasm'\n\
              options = { 'a b' = { x = 1 }, c = [true] }\n[services.'@shop/db']\nport = 5432\n\
-             ttl = '90m'\n",
+             ttl = '90m'\nenv = 'DB'\noffset = 0\n[env]\nURL = 'http://{{x}}/\"{port}\"'\n",
         ),
         (PROJECT, "project = 'a \"b\"'\nports.exclude = [4]\n"),
     ]);
@@ -303,6 +304,9 @@ fn entries_read_back_as_the_configuration_they_show() {
             "plugins.mine.options.c = [true]",
             "services.\"@shop/db\".port = 5432",
             "services.\"@shop/db\".ttl = \"1h 30m\"",
+            "services.\"@shop/db\".env = \"DB\"",
+            "services.\"@shop/db\".offset = 0",
+            "env.URL = \"http://{{x}}/\\\"{port}\\\"\"",
             "project = \"a \\\"b\\\"\"",
             "cleanup.every = \"1h\"",
             "ledger.lock_timeout = \"10s\"",

@@ -1,15 +1,16 @@
 //! `env`: the ports of a project's services, and what follows from them, as environment variables.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use super::replace::replace;
+use super::replace::{replace, replaceable};
 use super::{Engine, Error, ReserveRequest, Reserved};
 use crate::config::{ConfigError, Location, Origin};
 use crate::port::Port;
 use crate::reservation::Service;
+use crate::shell;
 use crate::variable::{Facts, Fence, Format, Variable, VariableName, checkout_slug};
 
 /// The largest file that is written into, in bytes.
@@ -42,15 +43,17 @@ pub struct Environment {
 impl Engine<'_> {
     /// The environment of this place: reserves every service that the project's files declare, all of
     /// them or none, or `main` when they declare none. What other places share keeps its port, also when
-    /// the others are moved. What is wrong with a variable or a file is found
-    /// before anything is reserved or written.
+    /// the others are moved. What is wrong with a variable or a file is found before anything is
+    /// reserved or written.
     pub fn environment(&self, request: &EnvironmentRequest) -> Result<Environment, Error> {
         let services = self.group();
-        let draft: Vec<_> = services.iter().map(|service| (service.clone(), Port::MAX)).collect();
-        write(request.format, &self.variables(&draft)?)?;
-        let files: Vec<_> = request.files.iter().map(|path| self.target(path)).collect();
-        let files = files.into_iter().collect::<Result<Vec<_>, _>>()?;
-        files.iter().try_for_each(|file| fenced(file, "").map(drop))?;
+        write(request.format, &self.variables(&draft(&services))?)?;
+        let files = request.files.iter().map(|path| self.target(path));
+        let files = files.collect::<Result<Vec<_>, _>>()?;
+        for path in &files {
+            fenced(path, "")?;
+            replaceable(path).map_err(|error| Error::File { path: path.clone(), error })?;
+        }
 
         let reserve = ReserveRequest { services, keep_shared: true, ..request.reserve.clone() };
         let reserved = self.reserve(&reserve)?;
@@ -61,7 +64,7 @@ impl Engine<'_> {
         let ports: Vec<_> = reserved.iter().map(port).collect();
         let variables = self.variables(&ports)?;
         let text = write(request.format, &variables)?;
-        let files = self.fence(files, &text, reserve.dry_run)?;
+        let files = self.fence(&files, &text, reserve.dry_run)?;
         Ok(Environment { reserved, variables, text, files })
     }
 
@@ -75,8 +78,19 @@ impl Engine<'_> {
 
     /// What the variables of this place come to when its services have these ports.
     pub fn variables(&self, ports: &[(Service, Port)]) -> Result<Vec<Variable>, Error> {
+        let (variables, mut wrong) = self.judged_variables(ports);
+        if wrong.is_empty() { Ok(variables) } else { Err(wrong.remove(0).into()) }
+    }
+
+    /// Everything that is wrong with the variables of this place, whatever ports its services get.
+    pub(super) fn check_environment(&self) -> Vec<Error> {
+        let (_, wrong) = self.judged_variables(&draft(&self.group()));
+        wrong.into_iter().map(Error::from).collect()
+    }
+
+    fn judged_variables(&self, ports: &[(Service, Port)]) -> (Vec<Variable>, Vec<ConfigError>) {
         let settings = self.settings();
-        let mut variables = Vec::new();
+        let (mut variables, mut wrong) = (Vec::new(), Vec::new());
         let mut set: BTreeMap<VariableName, String> = BTreeMap::new();
         for (service, port) in ports {
             let configured = settings.services.get(service);
@@ -86,8 +100,8 @@ impl Engine<'_> {
             if let Some(other) = set.insert(name.clone(), setter.clone()) {
                 let declared = configured.and_then(|configured| configured.declared.as_ref());
                 let origin = named.map(|named| &named.origin).or(declared);
-                let hint = format!("[services.{service}] env = \"ANOTHER_NAME\"");
-                return Err(twice(&name, &setter, &other, origin, hint));
+                let hint = format!("[services.\"{service}\"] env = \"ANOTHER_NAME\"");
+                wrong.push(twice(&name, &setter, &other, origin, hint));
             }
             variables.push(Variable { name, value: port.to_string() });
         }
@@ -103,63 +117,90 @@ impl Engine<'_> {
         for (name, template) in &settings.env {
             if let Some(other) = set.get(name) {
                 let hint = "call one of them otherwise".to_owned();
-                return Err(twice(name, "[env]", other, Some(&template.origin), hint));
+                wrong.push(twice(name, "[env]", other, Some(&template.origin), hint));
             }
-            let value = template.value.fill(&facts).map_err(|missing| ConfigError {
-                location: Location::Origin(template.origin.clone()),
-                message: format!("{name} has no value: {missing}"),
-                hint: missing.hint(),
-            })?;
-            variables.push(Variable { name: name.clone(), value });
+            match template.value.fill(&facts) {
+                Ok(value) => variables.push(Variable { name: name.clone(), value }),
+                Err(missing) => wrong.push(ConfigError {
+                    location: Location::Origin(template.origin.clone()),
+                    message: format!("{name} has no value: {missing}"),
+                    hint: missing.hint(),
+                }),
+            }
         }
-        Ok(variables)
+        (variables, wrong)
     }
 
     /// Where a file that is to be written into really is. A link inside a checkout may be anybody's: it
     /// must not lead out of it.
     fn target(&self, path: &Path) -> Result<PathBuf, Error> {
         let failed = |error| Error::File { path: path.to_owned(), error };
-        let real = match fs::canonicalize(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
-                let directory = path.parent().map_or(Ok(PathBuf::from("/")), fs::canonicalize);
-                directory.map_err(failed)?.join(path.file_name().unwrap_or_default())
-            }
-            real => real.map_err(failed)?,
-        };
         let root = self.place.root();
-        let plain = path.components().all(|part| part != Component::ParentDir);
-        if plain && path.starts_with(root) && !real.starts_with(root) {
-            return Err(Error::Refused {
-                what: format!("{} is a link that leads out of {}", path.display(), root.display()),
-                hint: Some(format!("if that is meant: --write {}", real.display())),
-            });
+        let mut real = PathBuf::from("/");
+        let mut parts = path.components().peekable();
+        while let Some(part) = parts.next() {
+            let name = match part {
+                Component::Normal(name) => name,
+                Component::ParentDir => {
+                    real.pop();
+                    continue;
+                }
+                _ => continue,
+            };
+            let next = real.join(name);
+            let found = match fs::canonicalize(&next) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if next.is_symlink() {
+                        return Err(failed(io::Error::other("it is a link to nothing")));
+                    }
+                    // What a directory is missing in is not made; a file is.
+                    if parts.peek().is_some() { Err(error) } else { Ok(next) }
+                }
+                found => found,
+            };
+            let found = found.map_err(failed)?;
+            if real.starts_with(root) && !found.starts_with(root) {
+                let (path, root) = (path.display(), root.display());
+                let meant =
+                    [found.as_path(), &parts.collect::<PathBuf>()].iter().collect::<PathBuf>();
+                return Err(Error::Refused {
+                    what: format!("{path} leads out of {root} through a link"),
+                    hint: Some(format!(
+                        "if that is meant: --write {}",
+                        shell::word(&meant.to_string_lossy())
+                    )),
+                });
+            }
+            real = found;
         }
         Ok(real)
     }
 
-    /// Writes `text` into the files, each whole or not at all, while no other process edits files.
+    /// Writes `text` into the files, each whole or not at all, while no other process edits files. When
+    /// it is there already, nothing is written and no lock is taken.
     fn fence(
         &self,
-        files: Vec<PathBuf>,
+        files: &[PathBuf],
         text: &str,
         dry_run: bool,
     ) -> Result<Vec<(PathBuf, bool)>, Error> {
-        if files.is_empty() {
-            return Ok(Vec::new());
-        }
-        let edit = || {
-            let edit = |path: PathBuf| {
-                let (before, after) = fenced(&path, text)?;
+        let edit = |dry_run: bool| {
+            let edit = |path: &PathBuf| {
+                let (before, after) = fenced(path, text)?;
                 let changed = before.as_deref() != Some(&*after);
                 if changed && !dry_run {
-                    replace(&path, &after)
+                    replace(path, &after)
                         .map_err(|error| Error::File { path: path.clone(), error })?;
                 }
-                Ok((path, changed))
+                Ok((path.clone(), changed))
             };
-            files.into_iter().map(edit).collect()
+            files.iter().map(edit).collect::<Result<Vec<_>, Error>>()
         };
-        if dry_run { edit() } else { self.holding("config.lock", edit) }
+        let planned = edit(true)?;
+        if dry_run || planned.iter().all(|(_, changed)| !changed) {
+            return Ok(planned);
+        }
+        self.holding("config.lock", || edit(false))
     }
 }
 
@@ -169,13 +210,19 @@ fn fenced(path: &Path, text: &str) -> Result<(Option<Vec<u8>>, Vec<u8>), Error> 
     let before = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),
+        // Opening another kind of file may wait for ever.
         Ok(metadata) if !metadata.is_file() => {
             return Err(failed(io::Error::other("it is not a regular file")));
         }
-        Ok(metadata) if metadata.len() > MAX_FILE => {
-            return Err(failed(io::Error::other("it is larger than 1 MiB")));
+        Ok(_) => {
+            let mut bytes = Vec::new();
+            let file = File::open(path).map_err(failed)?;
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+            if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_FILE) {
+                return Err(failed(io::Error::other("it is larger than 1 MiB")));
+            }
+            Some(bytes)
         }
-        Ok(_) => Some(fs::read(path).map_err(failed)?),
     };
     let fence = Fence::find(before.as_deref().unwrap_or_default()).map_err(|error| {
         Error::Refused { what: format!("{}: {error}", path.display()), hint: None }
@@ -194,8 +241,13 @@ fn twice(
     other: &str,
     origin: Option<&Origin>,
     hint: String,
-) -> Error {
+) -> ConfigError {
     let location = Location::Origin(origin.cloned().unwrap_or(Origin::BuiltIn));
-    let message = format!("{name} is set twice, to {other} and by {setter}");
-    ConfigError { location, message, hint: Some(hint) }.into()
+    let message = format!("{name} is set twice: by {other}, and by {setter}");
+    ConfigError { location, message, hint: Some(hint) }
+}
+
+/// Services with some ports, before they have theirs.
+fn draft(services: &[Service]) -> Vec<(Service, Port)> {
+    services.iter().map(|service| (service.clone(), Port::MAX)).collect()
 }

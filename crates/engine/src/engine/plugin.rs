@@ -135,8 +135,9 @@ impl Engine<'_> {
         .collect()
     }
 
-    /// Checks what only loading can tell: that every plugin that is declared or used can be used,
-    /// and takes the options it is given. Answers with everything that is wrong.
+    /// Checks what reading the files alone cannot tell: that every plugin that is declared or used can
+    /// be used, and takes the options it is given; and that every variable of `[env]` has a value here.
+    /// Answers with everything that is wrong.
     #[must_use]
     pub fn check(&self) -> Vec<Error> {
         let settings = self.settings();
@@ -154,6 +155,7 @@ impl Engine<'_> {
             let choice = Set { value: name.clone(), origin: strategy.cleanup.origin.clone() };
             errors.extend(used(&choice, Interface::Cleanup).err());
         }
+        errors.extend(self.check_environment());
         let mut seen = std::collections::HashSet::new();
         errors.retain(|error| seen.insert(error.to_string()));
         errors

@@ -203,11 +203,12 @@ impl Engine<'_> {
                     }
                 }
             };
-            vacancies.push(Vacancy { at, want, from, cause, above: 0 });
+            let returning = ledger.map_or(Ok(Vec::new()), |ledger| ledger.released(&want.key))?;
+            vacancies.push(Vacancy { at, want, from, cause, returning, above: 0 });
         }
         if !vacancies.is_empty() {
             let mut placing = Placing::new(self, ledger, request, now, &given_back)?;
-            for plot in self.plots(ledger, wants, vacancies, request)? {
+            for plot in self.plots(ledger, vacancies, request)? {
                 for (at, change, answer) in placing.place(plot, &mut attempt.notes)? {
                     attempt.changes.push(change);
                     answers.push((at, answer));

@@ -37,7 +37,8 @@ words!(
 /// A value that cannot be written so that every reader reads the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{name} has a backslash, or a single quote beside one of `\" $` and a backtick: readers of .env files disagree about that"
+    "{name} has a backslash, `${{`, or a single quote beside one of `\" $` and a backtick: readers of .env \
+     files disagree about that"
 )]
 pub struct FormatError {
     /// The variable.
@@ -92,10 +93,13 @@ fn powershell(value: &str) -> String {
 
 /// A value of a `.env` file. There is no standard. Bare where nothing in it could mean anything; in
 /// single quotes, which readers take literally but for a backslash; in double quotes without what
-/// some expand and others do not. `None` when none of these will do.
+/// some expand and others do not; never with `${`, which python-dotenv expands in any quotes. `None`
+/// when none of these will do.
 fn dotenv(value: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,%".contains(c);
-    if value.chars().all(plain) {
+    if value.contains("${") {
+        None
+    } else if value.chars().all(plain) {
         Some(value.to_owned())
     } else if !value.contains(['\'', '\\']) {
         Some(format!("'{value}'"))
@@ -156,8 +160,8 @@ mod tests {
     #[test]
     fn shells_read_back_what_was_written_and_run_nothing() {
         let variables = variables();
-        let expected: String =
-            variables.iter().map(|it| format!("{}={}\n", it.name, it.value)).collect();
+        let lines = variables.iter().map(|it| format!("{}={}\n", it.name, it.value));
+        let expected = lines.collect::<Vec<_>>().concat();
         let print = "env | grep '^V[0-9]' | sort -V";
         let mut read = 0;
         for (program, format) in [
@@ -194,6 +198,7 @@ mod tests {
             ("$HOME `x` \"q\"", Some("'$HOME `x` \"q\"'")),
             ("it's fine", Some("\"it's fine\"")),
             ("it's $HOME", None),
+            ("${HOME}", None),
             ("back\\slash", None),
         ] {
             assert_eq!(dotenv(value).as_deref(), expected, "{value}");

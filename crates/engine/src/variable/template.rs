@@ -79,7 +79,7 @@ impl Missing {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Service(service) => Some(format!("declare it: [services.{service}]")),
+            Self::Service(service) => Some(format!("declare it: [services.\"{service}\"]")),
             Self::OnlyService => Some("name the service, as in {port:web}".to_owned()),
             Self::Project => Some("project = \"NAME\", or {project|NAME}".to_owned()),
             Self::Branch => Some("say what stands in for it, as in {branch|none}".to_owned()),

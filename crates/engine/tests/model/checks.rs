@@ -83,6 +83,7 @@ pub(crate) fn nothing_written(before: &Snapshot, after: &Snapshot, locks: bool) 
 impl Done<'_> {
     pub(crate) fn check(&self) -> Verdict {
         self.no_two_share()?;
+        self.a_new_block_stands_together()?;
         self.every_change_is_an_event()?;
         for event in self.events {
             match event.kind {
@@ -103,6 +104,23 @@ impl Done<'_> {
         let ports: BTreeSet<_> = held.values().map(|held| held.port).collect();
         ensure(ports.len() == self.after.rows, || "two keys have the same port".to_owned())?;
         ensure(held.len() == self.after.rows, || "a key has two ports".to_owned())
+    }
+
+    /// Unless somebody names ports, what is reserved of a block that had none is at its offsets.
+    fn a_new_block_stands_together(&self) -> Verdict {
+        let member = |name: &str| self.scene.key(&name.parse().unwrap(), None).ok();
+        let block: Vec<_> = self.scene.here().block.iter().collect();
+        let keys = block.iter().filter_map(|(name, offset)| Some((member(name)?, *offset)));
+        let keys: Vec<_> = keys.collect();
+        if !self.asked.is_empty() || keys.iter().any(|(key, _)| self.before.held.contains_key(key))
+        {
+            return Ok(());
+        }
+        let held = keys.iter().filter_map(|(key, offset)| {
+            Some(i32::from(self.after.held.get(key)?.port.get()) - i32::from(*offset))
+        });
+        let bases: BTreeSet<_> = held.collect();
+        ensure(bases.len() <= 1, || format!("a block has the bases {bases:?}"))
     }
 
     /// Exactly one event for each key that changed in more than its last use.

@@ -20,6 +20,7 @@ pub(crate) struct Configuration {
     pub(crate) ephemeral: u64,
     pub(crate) grace: u64,
     pub(crate) service: Option<Service>,
+    pub(crate) block: Block,
     pub(crate) rule: Option<Rule>,
     pub(crate) project: Option<Project>,
 }
@@ -32,6 +33,17 @@ pub(crate) struct Service {
     pub(crate) lease: Option<Lease>,
     pub(crate) ttl: Option<u64>,
 }
+
+/// Services that stand together, each with its offset: the lowest first.
+pub(crate) type Block = &'static [(&'static str, u16)];
+
+/// The blocks that there can be.
+pub(crate) const BLOCKS: [Block; 4] = [
+    &[],
+    &[("main", 0), ("web", 1)],
+    &[("@shop/admin", 2), ("web", 4), ("main", 9)],
+    &[("web", 7), ("@shop/admin", 8)],
+];
 
 /// A `[[directory]]` rule for a directory and everything below.
 #[derive(Debug, Clone)]
@@ -109,6 +121,9 @@ impl Configuration {
             say("scope", service.scope.map(|scope| format!("\"{scope}\"")));
             say("lease", service.lease.map(|lease| format!("\"{lease}\"")));
             say("ttl", service.ttl.map(|ttl| format!("\"{ttl}s\"")));
+        }
+        for (service, offset) in self.block {
+            writeln!(text, "[services.\"{service}\"]\noffset = {offset}").unwrap();
         }
         if let Some(Rule { directory, persistent, cleanup }) = &self.rule {
             write!(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hythe_engine::{Lease, Presence, System};
 
-use super::configuration::{Configuration, Project, Rule, Service};
+use super::configuration::{BLOCKS, Configuration, Project, Rule, Service};
 use super::machine::Pid;
 use super::requests::{CONFLICTS, DAY, RANGES, SCOPES};
 use super::walk::Walk;
@@ -140,7 +140,7 @@ impl Walk {
             |percent| -> Vec<u16> { (first..=last).filter(|_| random.chance(percent)).collect() };
         let (few, many) = (some(10), some(60));
         let cleanup = random.pick(&CLEANUPS).to_vec();
-        match random.below(12) {
+        match random.below(14) {
             0..3 => configuration.range = random.pick(&RANGES),
             3 => configuration.exclude = few,
             4 => configuration.allow = many,
@@ -162,6 +162,7 @@ impl Walk {
                 };
                 configuration.service = random.maybe(80, &[service]);
             }
+            11..13 => configuration.block = random.pick(&BLOCKS),
             _ => {
                 let directory = random.pick(&self.directories);
                 let persistent = random.pick(&[0, 600]);

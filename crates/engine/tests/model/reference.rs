@@ -34,6 +34,28 @@ pub(crate) enum Mistake {
     MovesOnDoubt,
     GivesFrozen,
     CleansTooOften,
+    ScattersBlocks,
+}
+
+/// A key that is to get a port.
+struct Vacancy<'a> {
+    /// Which of the request it is.
+    at: usize,
+    service: &'a Service,
+    key: &'a str,
+    /// What it has and loses, and what is to become of it.
+    from: Option<(Port, Reservation)>,
+    /// How far its port is above the base.
+    above: u16,
+}
+
+/// Keys whose ports have a common base.
+struct Plot<'a> {
+    vacancies: Vec<Vacancy<'a>>,
+    /// What has to be free together.
+    offsets: Vec<u16>,
+    /// The place beside the rest of the block.
+    beside: Option<Port>,
 }
 
 /// An event, without what follows from the reservation.
@@ -117,19 +139,12 @@ impl Reference {
             }
         }
         let mut answers = Vec::new();
-        for ((service, key), facts) in request.services.iter().zip(keys).zip(facts) {
+        let mut vacancies = Vec::new();
+        for (at, ((service, key), facts)) in
+            request.services.iter().zip(keys).zip(facts).enumerate()
+        {
             let Some(found) = self.held.get(key).cloned() else {
-                let (port, returned) = before
-                    .choose(scene, request, service, key, &taken)
-                    .ok_or(ErrorKind::NoFreePort)?;
-                taken.insert(port);
-                let (kind, outcome) = if returned {
-                    (EventKind::Returned, Outcome::Returned)
-                } else {
-                    (EventKind::Reserved, Outcome::Created)
-                };
-                self.take(now, kind, facts.reservation(scene, request, service, key, port), None);
-                answers.push((outcome, port));
+                vacancies.push(Vacancy { at, service, key, from: None, above: 0 });
                 continue;
             };
             let listening = match scene.probed(&found) {
@@ -148,18 +163,13 @@ impl Reference {
             let liveness = found.owner.as_ref().map(|owner| scene.machine.liveness(owner));
             let mut changed = facts.applied(&found, liveness);
             if request.reallocate || (foreign && on_conflict == "move" && !found.locked) {
-                let (port, _) = before
-                    .choose(scene, request, service, key, &taken)
-                    .ok_or(ErrorKind::NoFreePort)?;
-                taken.insert(port);
-                changed.port = port;
                 changed.last_used_at = now;
                 changed.listener = None;
-                self.take(now, EventKind::Moved, changed, Some(found.port));
-                answers.push((Outcome::Moved, port));
+                let from = Some((found.port, changed));
+                vacancies.push(Vacancy { at, service, key, from, above: 0 });
                 continue;
             }
-            answers.push((Outcome::Existing, found.port));
+            answers.push((at, (Outcome::Existing, found.port)));
             let kind = if changed == found {
                 None
             } else if (Reservation { locked: found.locked, ..changed.clone() }) == found {
@@ -181,67 +191,152 @@ impl Reference {
                 self.held.insert(key.clone(), changed);
             }
         }
-        Ok(answers)
+        for plot in before.plots(scene, request, vacancies) {
+            let base = before.choose(scene, request, &plot, &taken).ok_or(ErrorKind::NoFreePort)?;
+            for Vacancy { at, service, key, from, above } in plot.vacancies {
+                let port = base.checked_add(above).unwrap();
+                taken.insert(port);
+                let (kind, outcome, to, from) = match from {
+                    Some((from, changed)) => {
+                        let to = Reservation { port, ..changed };
+                        (EventKind::Moved, Outcome::Moved, to, Some(from))
+                    }
+                    None => {
+                        let to = facts[at].reservation(scene, request, service, key, port);
+                        if before.mine(key).contains(&port) {
+                            (EventKind::Returned, Outcome::Returned, to, None)
+                        } else {
+                            (EventKind::Reserved, Outcome::Created, to, None)
+                        }
+                    }
+                };
+                self.take(now, kind, to, from);
+                answers.push((at, (outcome, port)));
+            }
+        }
+        answers.sort_by_key(|(at, _)| *at);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
-    /// The port that `key` gets, and whether it gets it back. `self` is the ledger as it was before
-    /// the operation.
+    /// What gets its ports together: the keys of a block, as long as none of its services has one.
+    /// `self` is the ledger as it was before the operation.
+    fn plots<'a>(
+        &self,
+        scene: Scene<'_>,
+        request: &ReserveRequest,
+        vacancies: Vec<Vacancy<'a>>,
+    ) -> Vec<Plot<'a>> {
+        let block = if request.prefer.is_empty() { scene.here().block } else { &[] };
+        let lowest = block.first().map_or(0, |(_, offset)| *offset);
+        let above = |service: &Service| {
+            let member = block.iter().find(|(name, _)| *name == service.as_str());
+            member.map(|(_, offset)| offset - lowest)
+        };
+        let single = |vacancy, beside| Plot { vacancies: vec![vacancy], offsets: vec![0], beside };
+        let mut plots: Vec<(bool, Plot<'a>)> = Vec::new();
+        for vacancy in vacancies {
+            let together = above(vacancy.service);
+            let vacancy = Vacancy { above: together.unwrap_or(0), ..vacancy };
+            match plots.iter_mut().find(|(of, _)| *of && together.is_some()) {
+                Some((_, plot)) => plot.vacancies.push(vacancy),
+                None => plots.push((together.is_some(), single(vacancy, None))),
+            }
+        }
+        let split = |(together, mut plot): (bool, Plot<'a>)| {
+            if !together || self.mistake == Some(Mistake::ScattersBlocks) {
+                let alone = |vacancy| single(Vacancy { above: 0, ..vacancy }, None);
+                return plot.vacancies.into_iter().map(alone).collect();
+            }
+            let staying = block.iter().find_map(|(name, offset)| {
+                let service: Service = name.parse().unwrap();
+                if plot.vacancies.iter().any(|vacancy| *vacancy.service == service) {
+                    return None;
+                }
+                let held = self.held.get(&scene.key(&service, request.scope).ok()?)?;
+                held.port.checked_sub(offset - lowest)
+            });
+            let Some(base) = staying else {
+                plot.offsets = block.iter().map(|(_, offset)| offset - lowest).collect();
+                return vec![plot];
+            };
+            let beside = |vacancy: Vacancy<'a>| {
+                let port = base.checked_add(vacancy.above);
+                let had = vacancy.from.as_ref().map(|(port, _)| *port);
+                single(Vacancy { above: 0, ..vacancy }, port.filter(|port| had != Some(*port)))
+            };
+            plot.vacancies.into_iter().map(beside).collect::<Vec<_>>()
+        };
+        plots.into_iter().flat_map(split).collect()
+    }
+
+    /// The ports that `key` gave back, the last first.
+    fn mine(&self, key: &str) -> Vec<Port> {
+        let released = self.released.iter().filter(|(_, (owner, _))| owner == key);
+        let mut mine: Vec<_> = released.map(|(port, (_, at))| (*at, *port)).collect();
+        mine.sort_by_key(|(at, port)| (std::cmp::Reverse(*at), *port));
+        mine.into_iter().map(|(_, port)| port).collect()
+    }
+
+    /// The base that a plot gets. `self` is the ledger as it was before the operation.
     fn choose(
         &self,
         scene: Scene<'_>,
         request: &ReserveRequest,
-        service: &Service,
-        key: &str,
+        plot: &Plot<'_>,
         taken: &BTreeSet<Port>,
-    ) -> Option<(Port, bool)> {
+    ) -> Option<Port> {
+        let Vacancy { service, key, .. } = plot.vacancies.iter().min_by_key(|it| it.above)?;
+        let alone = plot.offsets == [0];
         let here = scene.here();
         let (first, last) = here.range;
         let now = scene.machine.now();
         let linked = scene.place.checkout.as_ref().map(|checkout| checkout.kind);
         let main_only = linked == Some(CheckoutKind::Linked)
             && scene.scope(service, request.scope) == Scope::Directory;
-        let configured = here.service.as_ref().filter(|_| service.as_str() == CONFIGURED);
+        let named = alone && service.as_str() == CONFIGURED;
+        let configured = here.service.as_ref().filter(|_| named);
         let configured = configured.and_then(|configured| Port::new(configured.port?));
-        let mut mine: Vec<_> = self
-            .released
-            .iter()
-            .filter(|(_, (owner, _))| owner == key)
-            .map(|(port, (_, at))| (*at, *port))
-            .collect();
-        mine.sort_by_key(|(at, port)| (std::cmp::Reverse(*at), *port));
-        let mine: Vec<_> = mine.into_iter().map(|(_, port)| port).collect();
+        let bases = plot.vacancies.iter().flat_map(|it| {
+            let mine = self.mine(it.key).into_iter();
+            mine.filter_map(|port| port.checked_sub(it.above))
+        });
+        let mut mine: Vec<_> = bases.collect();
+        let every = mine.clone();
+        let keys = |base: &Port| every.iter().filter(|other| *other == base).count();
+        mine.sort_by_key(|base| std::cmp::Reverse(keys(base)));
 
         let size = u64::from(last - first) + 1;
         let slot = first + u16::try_from(hash(key.as_bytes()) % size).unwrap();
         let proposed = (slot..=last).chain(first..slot).map(|port| Port::new(port).unwrap());
-        let may = |port: &Port| {
+        let may = |port: Port, wanted: bool| {
             let number = port.get();
             let sound = here.allow.contains(&number)
-                || (number >= 1024
-                    && !browser_blocked(*port)
-                    && !(32768..=60999).contains(&number));
-            let frozen = self.released.get(port).is_some_and(|(owner, at)| {
-                owner != key
+                || (number >= 1024 && !browser_blocked(port) && !(32768..=60999).contains(&number));
+            let frozen = self.released.get(&port).is_some_and(|(owner, at)| {
+                plot.vacancies.iter().all(|it| owner != it.key)
                     && at.distance(now).as_millis() < u128::from(here.freeze) * 1000
                     && self.mistake != Some(Mistake::GivesFrozen)
             });
-            let asked = request.prefer.contains(port);
-            // Configured for the main checkout, it is no linked worktree's by itself.
-            let kept = main_only && Some(*port) == configured && !asked && !mine.contains(port);
-            let wanted = asked || (Some(*port) == configured && !main_only);
             let inside = (first..=last).contains(&number) || wanted;
             inside
                 && sound
                 && !here.exclude.contains(&number)
-                && !taken.contains(port)
+                && !taken.contains(&port)
                 && !frozen
-                && !kept
-                && scene.is_free(*port)
+                && scene.is_free(port)
         };
-        let asked = request.prefer.iter().copied();
+        let may_all = |base: &Port| {
+            let asked = request.prefer.contains(base);
+            // Configured for the main checkout, it is no linked worktree's by itself.
+            let earlier = asked || mine.contains(base) || plot.beside == Some(*base);
+            let kept = main_only && Some(*base) == configured && !earlier;
+            let wanted = asked || (Some(*base) == configured && !main_only);
+            let mut ports = plot.offsets.iter().map(|above| base.checked_add(*above));
+            !kept && ports.all(|port| port.is_some_and(|port| may(port, wanted)))
+        };
+        let asked = request.prefer.iter().copied().chain(plot.beside);
         let candidates = asked.chain(mine.iter().copied()).chain(configured).chain(proposed);
-        let port = { candidates }.find(may)?;
-        Some((port, mine.contains(&port)))
+        { candidates }.find(may_all)
     }
 
     /// The keys that cleanup releases, by port, and the policy that says so.

@@ -55,6 +55,7 @@ impl Walk {
             reallocate: self.random.chance(8),
             dry_run: false,
             explain: self.random.chance(20),
+            keep_shared: false,
         }
     }
 

@@ -162,6 +162,7 @@ impl Walk {
             ephemeral: DAY,
             grace: 60,
             service: None,
+            block: &[],
             rule: None,
             project: None,
         };

@@ -32,7 +32,7 @@ fn unknown_keys_are_errors_with_a_place_and_a_suggestion() {
             "[[directory]]\nmatch = 'x'\nlimits.fuel = 1\n",
             "config/config.toml:3:1: unknown key `limits` in [[directory]]\n\
              the keys of [[directory]] are: `match`, `project`, `ports`, `strategy`, `plugins`, \
-             `services`",
+             `services`, `env`",
         ),
         (
             USER,

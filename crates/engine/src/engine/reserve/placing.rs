@@ -8,7 +8,6 @@ use super::super::{
     Engine, Error, Notice, Outcome, PolicyCall, Proposed, ReserveRequest, Reserved, strategy,
 };
 use super::plot::{Plot, Vacancy};
-use super::want::Want;
 use crate::config::Authority;
 use crate::event::Change;
 use crate::ledger::{Ledger, Occupancy};
@@ -112,7 +111,7 @@ impl<'e, 'a> Placing<'e, 'a> {
         self.latest = Some(port);
         self.given.push(port);
 
-        let Vacancy { at, want, from, cause, .. } = vacancy;
+        let Vacancy { at, want, from, cause, returning, .. } = vacancy;
         let selection = match wish {
             Wish::Proposed => selection_call.plugin.clone(),
             Wish::Asked | Wish::Configured => "preferred".to_owned(),
@@ -141,7 +140,7 @@ impl<'e, 'a> Placing<'e, 'a> {
             }
             None => {
                 let new = self.engine.new_reservation(want, port, self.now, strategy);
-                if self.returning(want)?.contains(&port) {
+                if returning.contains(&port) {
                     Change::Returned(new)
                 } else {
                     Change::Reserved(new)
@@ -168,11 +167,6 @@ impl<'e, 'a> Placing<'e, 'a> {
         Ok((at, change, Reserved { outcome, observed, explanation }))
     }
 
-    /// The ports that the key gave back and nobody has taken since.
-    fn returning(&self, want: &Want<'_>) -> Result<Vec<Port>, Error> {
-        Ok(self.ledger.map_or(Ok(Vec::new()), |ledger| ledger.released(&want.key))?)
-    }
-
     /// The order in which bases are tried for a plot.
     fn candidates(&self, plot: &Plot<'_, '_>) -> Result<(Candidates, PolicyCall), Error> {
         let engine = self.engine;
@@ -181,10 +175,9 @@ impl<'e, 'a> Placing<'e, 'a> {
         let (policy, load) = explain::timed(|| engine.selection_policy());
         let policy = policy?;
         let asked = self.request.prefer.clone();
-        let configured = plot.configured.iter().filter(|(_, no)| no.is_none());
-        let configured = configured.map(|(port, _)| *port);
-        let preferred: Vec<_> =
-            asked.iter().copied().chain(plot.beside).chain(configured).collect();
+        let configured = plot.configured();
+        let wanted = configured.filter(|(_, no)| no.is_none()).map(|(port, _)| port);
+        let preferred: Vec<_> = asked.iter().copied().chain(plot.beside).chain(wanted).collect();
         let project = want.facts.project.clone().or_else(|| engine.project());
         // A project's own plugin is told of nothing beyond the project.
         let visible = match strategy::authority(engine.settings(), &choice.value) {
@@ -215,12 +208,8 @@ impl<'e, 'a> Placing<'e, 'a> {
             load,
             call,
         };
-        let mut returning = Vec::new();
-        for vacancy in &plot.vacancies {
-            let ports = self.returning(vacancy.want)?;
-            returning.extend(ports.iter().filter_map(|port| port.checked_sub(vacancy.above)));
-        }
-        let (offsets, block, configured) = (plot.offsets.clone(), plot.beside, plot.configured);
+        let returning = plot.returning();
+        let (offsets, block) = (plot.offsets.clone(), plot.beside);
         Ok((Candidates { offsets, asked, block, returning, configured, proposed }, call))
     }
 
@@ -244,11 +233,8 @@ impl<'e, 'a> Placing<'e, 'a> {
     ) -> Option<(Port, Wish)> {
         // What the keys themselves gave back is frozen for others only.
         let mut filter = self.filter.clone();
-        for base in &candidates.returning {
-            let own = plot.vacancies.iter().filter_map(|it| base.checked_add(it.above));
-            own.for_each(|port| {
-                filter.frozen.remove(port);
-            });
+        for port in plot.vacancies.iter().flat_map(|vacancy| &vacancy.returning) {
+            filter.frozen.remove(*port);
         }
         for (candidate, verdict) in candidates.judged(&filter) {
             let base = candidate.port;

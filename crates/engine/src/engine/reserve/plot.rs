@@ -1,5 +1,8 @@
 //! Which keys get their ports together: the services of a block, as long as none of them has one.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::super::observe::Standing;
 use super::super::{Engine, Error, ReserveRequest};
 use super::want::Want;
@@ -18,6 +21,8 @@ pub(super) struct Vacancy<'w, 'r> {
     /// What it has, and why it loses that.
     pub(super) from: Option<(Reservation, Standing)>,
     pub(super) cause: Cause,
+    /// The ports that the key gave back and nobody has taken since.
+    pub(super) returning: Vec<Port>,
     /// How far its port is to be above the base of its plot.
     pub(super) above: u16,
 }
@@ -34,7 +39,7 @@ pub(super) struct Plot<'w, 'r> {
     /// Where the base lies beside the ports that other services of the block have.
     pub(super) beside: Option<Port>,
     /// The base that the configuration prefers, and why it is out of the question here.
-    pub(super) configured: Option<(Port, Option<Refusal>)>,
+    configured: Option<(Port, Option<Refusal>)>,
 }
 
 impl Engine<'_> {
@@ -42,7 +47,6 @@ impl Engine<'_> {
     pub(super) fn plots<'w, 'r>(
         &self,
         ledger: Option<&Ledger>,
-        wants: &[Want<'_>],
         vacancies: Vec<Vacancy<'w, 'r>>,
         request: &ReserveRequest,
     ) -> Result<Vec<Plot<'w, 'r>>, Error> {
@@ -62,7 +66,7 @@ impl Engine<'_> {
         let mut done = Vec::with_capacity(plots.len());
         for (scope, plot) in plots {
             match scope {
-                Some(scope) => done.extend(self.block(ledger, wants, scope, plot, request)?),
+                Some(scope) => done.extend(self.block(ledger, scope, plot, request)?),
                 None => done.push(plot),
             }
         }
@@ -73,7 +77,6 @@ impl Engine<'_> {
     fn block<'w, 'r>(
         &self,
         ledger: Option<&Ledger>,
-        wants: &[Want<'_>],
         scope: Scope,
         mut plot: Plot<'w, 'r>,
         request: &ReserveRequest,
@@ -86,6 +89,8 @@ impl Engine<'_> {
         for vacancy in &mut plot.vacancies {
             vacancy.above = above(vacancy.want.service);
         }
+        let refusal = self.kept_for_main(plot.want.scope);
+        let preferred = members.iter().find_map(Member::preferred_base).map(|base| (base, refusal));
         let staying: Vec<_> = members
             .iter()
             .filter(|member| plot.vacancies.iter().all(|it| it.want.service != member.service))
@@ -97,17 +102,19 @@ impl Engine<'_> {
                 // What it loses is not what it gets.
                 let had = vacancy.from.as_ref().map(|(reservation, _)| reservation.port);
                 let beside = port.filter(|port| had != Some(*port));
-                Plot { beside, ..Plot::single(Vacancy { above: 0, ..vacancy }) }
+                let mut plot = Plot::single(Vacancy { above: 0, ..vacancy });
+                if preferred.is_some_and(|(preferred, _)| preferred == base) {
+                    plot.configured = port.zip(preferred).map(|(port, (_, no))| (port, no));
+                }
+                Plot { beside, ..plot }
             };
             return Ok(plot.vacancies.into_iter().map(beside).collect());
         }
         plot.offsets = members.iter().map(|member| member.above).collect();
-        let refusal = wants
-            .iter()
-            .find(|want| want.block == Some(scope))
-            .and_then(|want| self.kept_for_main(want.scope));
-        plot.configured =
-            members.iter().find_map(Member::preferred_base).map(|base| (base, refusal));
+        plot.configured = preferred;
+        // Which of them is named first makes no difference.
+        let lowest = plot.vacancies.iter().min_by_key(|vacancy| vacancy.above);
+        plot.want = lowest.map_or(plot.want, |vacancy| vacancy.want);
         Ok(vec![plot])
     }
 
@@ -133,6 +140,28 @@ impl Engine<'_> {
 }
 
 impl<'w, 'r> Plot<'w, 'r> {
+    /// The base that the configuration prefers, unless that is where a key is to leave.
+    pub(super) fn configured(&self) -> Option<(Port, Option<Refusal>)> {
+        let leaves = |base: Port, vacancy: &Vacancy<'w, 'r>| {
+            let had = vacancy.from.as_ref().map(|(reservation, _)| reservation.port);
+            had.is_some() && had == base.checked_add(vacancy.above)
+        };
+        self.configured.filter(|(base, _)| self.vacancies.iter().all(|it| !leaves(*base, it)))
+    }
+
+    /// The bases at which keys get back what they had: first those of the most keys.
+    pub(super) fn returning(&self) -> Vec<Port> {
+        let bases = self.vacancies.iter().flat_map(|vacancy| {
+            let ports = vacancy.returning.iter();
+            ports.filter_map(|port| port.checked_sub(vacancy.above))
+        });
+        let mut bases: Vec<_> = bases.collect();
+        let mut keys = BTreeMap::new();
+        bases.iter().for_each(|base| *keys.entry(*base).or_insert(0_usize) += 1);
+        bases.sort_by_key(|base| Reverse(keys.get(base).copied()));
+        bases
+    }
+
     /// Who wants `port` when the base lies at `base`.
     pub(super) fn service_at(&self, base: Port, port: Port) -> &'r Service {
         let wants = |vacancy: &&Vacancy<'w, 'r>| base.checked_add(vacancy.above) == Some(port);
