@@ -89,7 +89,6 @@ const HIDDEN: &[(&str, &str)] = &[
     ("wasmparser", "wasm"),
     ("wit_component", "wasm"),
     ("wit_parser", "wasm"),
-    ("crc32fast", "wasm"),
     ("toml_parser", "config"),
     ("rusqlite", "ledger"),
     ("socket2", "probe"),

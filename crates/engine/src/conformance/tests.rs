@@ -229,6 +229,9 @@ fn every_check_of_port_selection_can_complain() {
     trapping("the latest port: none, first, last and outside the range", |request| {
         request.latest.is_some_and(|port| port > request.allowed.last())
     });
+    trapping("offsets: a block of ports, as wide as the range, and wider", |request| {
+        request.offsets.last().is_some_and(|last| usize::from(*last) >= request.allowed.size())
+    });
     trapping("the shortest and the longest key, and one that is not ASCII", |request| {
         request.key.len() == 16 * 1024
     });
