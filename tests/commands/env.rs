@@ -57,7 +57,7 @@ fn the_group_is_what_the_projects_files_declare() {
 
 #[test]
 fn values_follow_from_ports_project_and_checkout() {
-    let world = Harbour::new();
+    let world = Harbour::of_size(12);
     let text = "project = 'The Shop'\n[services.web]\n[services.api]\n[env]\n\
                 API_URL = 'http://localhost:{port:api}/{{v1}}'\n\
                 COMPOSE_PROJECT_NAME = '{slug}'\nDB = '{slug:project}_{slug:branch|none}'\n\
@@ -208,7 +208,7 @@ fn what_is_reserved_is_told_as_by_reserve() {
 /// What `hythe env` says is wrong; `hythe config check` says so too. Nothing is reserved.
 #[track_caller]
 fn wrong(text: &str) -> String {
-    let world = Harbour::new();
+    let world = Harbour::of_size(4);
     let shop = project(&world, text);
     let check = world.run(&shop, ["config", "check"]).fails(3);
     let error = world.run(&shop, ["env", "--write", ".env"]).fails(3);
@@ -260,7 +260,7 @@ fn a_project_cannot_set_what_programs_obey() {
     ] {
         let error = wrong(text);
         assert!(error.contains("only the user's file may set `"), "{error}");
-        let world = Harbour::new();
+        let world = Harbour::of_size(4);
         world.configure(text);
         world.run(&world.dir("shop"), ["env"]).ok();
     }

@@ -50,7 +50,7 @@ fn shells_read_back_what_was_meant() {
         format!(r#""$HYTHE" env --quiet --format shell --write .envrc && . ./.envrc && {print}"#);
     let fish = format!("$HYTHE env --format fish | source; and {print}");
     for branch in BRANCHES {
-        let world = Harbour::new();
+        let world = Harbour::of_size(4);
         let shop = checkout(&world, branch);
         let port = world.reserve(&shop, &["web"]);
         let expected = format!("{port}|on {branch}|");
@@ -81,7 +81,7 @@ fn readers_of_env_files_read_back_what_was_meant() {
                   print(e['WEB_PORT'], e['BRANCH'], e['EMPTY'], sep='|', end='')";
     let shell = r#"set -a; . ./.env; printf '%s|%s|%s' "$WEB_PORT" "$BRANCH" "$EMPTY""#;
     for branch in BRANCHES {
-        let world = Harbour::new();
+        let world = Harbour::of_size(4);
         let shop = checkout(&world, branch);
         // No spelling of these is read alike by all.
         if branch.contains("${") || branch.contains('\'') && branch.contains('$') {

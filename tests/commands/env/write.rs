@@ -26,7 +26,7 @@ fn ours(world: &World, directory: &Path) -> String {
 
 #[test]
 fn our_lines_stand_between_two_marks_and_all_else_stays() {
-    let world = Harbour::new();
+    let world = Harbour::of_size(4);
     let shop = shop(&world);
     let file = shop.join(".env");
     let write = |expected: &str| {
@@ -54,7 +54,7 @@ fn our_lines_stand_between_two_marks_and_all_else_stays() {
 
 #[test]
 fn an_unchanged_file_is_not_touched_and_permissions_are_kept() {
-    let world = Harbour::new();
+    let world = Harbour::of_size(4);
     let shop = shop(&world);
     let file = shop.join(".env");
     fs::write(&file, "SECRET=1\n").unwrap();
@@ -77,7 +77,7 @@ fn an_unchanged_file_is_not_touched_and_permissions_are_kept() {
 
 #[test]
 fn several_files_from_anywhere_in_any_format() {
-    let world = Harbour::new();
+    let world = Harbour::of_size(4);
     let shop = shop(&world);
     let deep = world.dir("shop/deep");
     let arguments = ["env", "-C", "shop", "-w", ".env", "-w", "deep/../deep/.env", "--quiet"];
@@ -112,7 +112,7 @@ fn refused(world: &World, directory: &Path, file: &str, code: i32) -> String {
 
 #[test]
 fn marks_that_do_not_fit_are_refused() {
-    let world = Harbour::new();
+    let world = Harbour::of_size(4);
     let shop = shop(&world);
     let file = shop.join(".env");
     for (text, why) in [
@@ -130,7 +130,7 @@ fn marks_that_do_not_fit_are_refused() {
 
 #[test]
 fn what_is_no_file_that_can_be_written_is_refused_at_once() {
-    let world = Harbour::new();
+    let world = Harbour::of_size(4);
     let shop = shop(&world);
     fs::create_dir(shop.join("directory")).unwrap();
     assert!(Command::new("mkfifo").arg(shop.join("fifo")).status().unwrap().success());
@@ -160,7 +160,7 @@ fn what_is_no_file_that_can_be_written_is_refused_at_once() {
 
 #[test]
 fn a_link_within_the_checkout_is_followed_and_one_out_of_it_is_not() {
-    let world = Harbour::new();
+    let world = Harbour::of_size(4);
     let shop = shop(&world);
     let deep = world.dir("shop/deep");
     let outside = world.dir("outside");
