@@ -23,6 +23,8 @@ mod hostile;
 mod keys;
 mod listener;
 mod plugins;
+mod recipes;
 mod reserve;
 mod schema;
+mod shims;
 mod support;
