@@ -1,5 +1,6 @@
 //! The documents tell the truth: what they show runs, and what there is they tell.
 
+mod ancestors;
 mod excerpts;
 mod fields;
 mod guide;

@@ -19,6 +19,7 @@ mod commands;
 mod component;
 mod configuration;
 mod documents;
+mod faults;
 mod hostile;
 mod keys;
 mod listener;
