@@ -267,7 +267,8 @@ fn direnv() {
     let Some(kitchen) = Kitchen::with("direnv", &["direnv", "version"]) else { return };
     let tell = ["direnv", "exec", ".", "sh", "-c", "echo \"$WEB_PORT $API_URL\""];
     let told = [&kitchen.shop, &kitchen.fix].map(|directory| {
-        kitchen.run(directory, &tell).exits(1);
+        let refused = kitchen.run(directory, &tell).fails(1);
+        assert!(refused.contains("is blocked"), "{refused}");
         kitchen.run(directory, &["direnv", "allow"]).ok();
         let told = kitchen.run(directory, &tell).ok();
         let port = |service| kitchen.world.run(directory, ["get", service]).port();
@@ -357,6 +358,7 @@ fn failures_in_a_shell() {
         ("set -e; export PORT=$(hythe reserve web); echo on", true),
         ("export PORT=$(hythe reserve web); echo on", true),
         ("set -e; readonly PORT=$(hythe reserve web); echo on", true),
+        ("set -e; f() { local PORT=$(hythe reserve web); echo on; }; f", true),
         ("set -e; PORT=$(hythe reserve web) echo on", true),
         ("set -e; echo on --port $(hythe reserve web)", true),
         ("set -e; eval \"$(hythe env)\"; echo on", true),

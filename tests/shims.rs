@@ -206,7 +206,9 @@ fn port_daddy() {
         let port = get(&shop, project);
         lines.iter().find(|line| line.starts_with(&format!("{port} | {project} | PID:"))).unwrap()
     };
-    names.map(line);
+    for name in names {
+        line(name);
+    }
     assert!(line("shop").contains(" | PID:- | 💤 | 20"), "{listed}");
 
     let release = |what: &str| shore.run(&shop, &["release-port", what]).ok();
