@@ -16,10 +16,11 @@ pub(super) fn read(name: &str) -> String {
 
 /// Every document, by its path from the root.
 pub(super) fn documents() -> Vec<String> {
-    let mut directories =
-        ["", "docs/", "docs/coming-from/", "examples/"].map(str::to_owned).to_vec();
-    let examples = entries("examples").into_iter();
-    directories.extend(examples.map(|name| format!("examples/{name}/")));
+    let mut directories = ["", "docs/", "examples/"].map(str::to_owned).to_vec();
+    for parent in ["docs", "examples", "examples/recipes"] {
+        let children = entries(parent).into_iter();
+        directories.extend(children.map(|name| format!("{parent}/{name}/")));
+    }
     directories.retain(|directory| root().join(directory).is_dir());
     let documents = directories.iter().flat_map(|directory| {
         let names = entries(directory).into_iter();
