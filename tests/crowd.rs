@@ -41,12 +41,12 @@ fn reserve(world: &World, directory: &Path, service: &str) -> Command {
 
 /// Somebody else's server on `port`; `None` where there is one already.
 #[expect(clippy::disallowed_methods, reason = "stands for another program")]
-fn stranger(port: u16) -> Option<TcpListener> {
+pub(crate) fn stranger(port: u16) -> Option<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).ok()
 }
 
 /// Takes and leaves ports of the range as long as `work` runs.
-pub(crate) fn among_strangers<T>(first: u16, count: u16, work: impl FnOnce() -> T) -> T {
+fn among_strangers<T>(first: u16, count: u16, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {

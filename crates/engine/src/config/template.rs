@@ -70,6 +70,15 @@ const SERVICES: &str = r#"
 # [services.preview]
 # lease = "ephemeral"          # for as long as the process lives that asked for it
 # ttl = "2h"                   # released when it has not been used for this long
+#
+# [services.admin]
+# env = "ADMIN_UI_PORT"        # the variable of its port; by default ADMIN_PORT
+# offset = 1                   # beside the others that have an offset, one above the lowest of them
+
+# What follows from the ports, for `hythe env` and `hythe run`.
+# [env]
+# ADMIN_URL = "http://localhost:{port:admin}"
+# COMPOSE_PROJECT_NAME = "{slug}"        # what no other checkout is called
 "#;
 
 #[cfg(test)]
