@@ -6,6 +6,7 @@ mod list;
 mod log;
 mod map;
 mod release;
+mod run;
 mod terminal;
 
 use std::fs;
@@ -249,7 +250,7 @@ fn help_and_version_are_results() {
         assert!(run.stdout().contains("Usage: hythe"), "{command}");
         assert!(world.run(&root, [command, "-h"]).ok().contains("Usage: hythe"), "{command}");
     }
-    for code in 0..=9 {
+    for code in (0..=9).chain([126, 127]) {
         assert!(help.stdout().contains(&format!("{code} ")), "exit code {code} is explained");
     }
     assert!(world.run(&root, [""; 0]).fails(2).contains("Usage: hythe"));
@@ -257,12 +258,13 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "reserve",
     "get",
     "release",
     "list",
     "show",
+    "run",
     "lock",
     "unlock",
     "cleanup",

@@ -14,7 +14,7 @@ use crate::rig::{Books, calm, contents, ends, hythe};
 use crate::support::{Run, World};
 
 /// A world that gives ports of this range, waits long for its turn, and moves nobody.
-fn world(range: &str) -> World {
+pub(crate) fn world(range: &str) -> World {
     let world = World::new();
     world.config(&format!(
         "[ledger]\nlock_timeout = \"2m\"\n[ports]\nrange = \"{range}\"\non_conflict = \"keep\"\n"
@@ -41,7 +41,7 @@ fn reserve(world: &World, directory: &Path, service: &str) -> Command {
 
 /// Somebody else's server on `port`; `None` where there is one already.
 #[expect(clippy::disallowed_methods, reason = "stands for another program")]
-fn stranger(port: u16) -> Option<TcpListener> {
+pub(crate) fn stranger(port: u16) -> Option<TcpListener> {
     TcpListener::bind(("127.0.0.1", port)).ok()
 }
 

@@ -121,6 +121,7 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "released",
         "lock",
         "log-event",
+        "run",
         "map",
         "exclude",
         "plugin-list",
@@ -223,6 +224,16 @@ fn get_and_lock() {
     let document = checked(&world, "shop", "lock", &["lock", "mine"]);
     assert_eq!(document["locked"], true);
     assert_eq!(checked(&world, "shop", "lock", &["unlock", "mine"])["locked"], false);
+}
+
+#[test]
+fn run() {
+    let (world, _servers) = varied();
+    let document = checked(&world, "shop", "run", &["run", "-n", "--json", "--", "npx", "vite"]);
+    assert_eq!(document["command"].as_array().unwrap().len(), 6, "and what this test adds");
+    checked(&world, "shop", "run", &["run", "-n", "-s", "mine", "--listen-fds", "--json", "x"]);
+    error(&world, "shop", &["run", "--json", "--", "./no-such-command"], 127);
+    error(&world, "shop", &["run", "--json", "--", "/"], 126);
 }
 
 #[test]

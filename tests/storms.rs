@@ -19,4 +19,5 @@ mod damage;
 mod kill;
 mod machine;
 mod rig;
+mod runs;
 mod support;

@@ -72,8 +72,12 @@ fn every_json_field_is_documented() {
     fs::write(shop.join("cases.toml"), CASE).unwrap();
     let tested = ["plugin", "test", "ttl", "--runs", "1"];
     let simulated = json(&["plugin", "simulate", "--requests", "100"]);
+    // What stands behind the command is the command's.
+    let planned = world.run(&shop, ["run", "--dry-run", "--json", "vite"]).json();
+    assert_eq!(table("run"), fields(&planned));
     let nested = [
         ("release, cleanup", json(&["release", "b"])["released"][0].clone()),
+        ("run", planned["services"][0].clone()),
         ("config show", json(&["config", "show"])["settings"][0].clone()),
         ("config path", json(&["config", "path"])["files"][0].clone()),
         ("plugin list", json(&["plugin", "list"])["plugins"][0].clone()),

@@ -9,7 +9,7 @@ use hythe_engine::{PortRange, Scope, Service};
 
 use crate::commands::{
     cleanup, completions, config, exclude, get, list, lock, log, man, map, plugin, release,
-    reserve, show,
+    reserve, run, show,
 };
 
 /// Reserves TCP ports that are stable for a directory and service, free now, and nobody else's.
@@ -19,7 +19,7 @@ use crate::commands::{
 ///
 /// Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 unexpected, 2 usage,
 /// 3 configuration, 4 policy failed, 5 no free port, 6 lock timeout, 7 not found, 8 refused,
-/// 9 ledger damaged or unwritable.
+/// 9 ledger damaged or unwritable, 126 command not executable, 127 command not found.
 #[derive(Debug, Parser)]
 #[command(name = "hythe", version, verbatim_doc_comment, max_term_width = 100)]
 #[command(disable_help_subcommand = true, subcommand_required = true)]
@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Release(release::Release),
     List(list::List),
     Show(show::Show),
+    Run(run::Run),
     Lock(lock::Lock),
     Unlock(lock::Unlock),
     Cleanup(cleanup::Cleanup),
@@ -155,6 +156,11 @@ impl Command {
                 range: reserve.range,
                 on_conflict: reserve.on_conflict,
                 project: reserve.project.clone(),
+            },
+            Self::Run(run) => SettingFlags {
+                range: run.range,
+                on_conflict: run.on_conflict,
+                project: run.project.clone(),
             },
             _ => SettingFlags::default(),
         }

@@ -13,6 +13,7 @@ pub(crate) mod map;
 pub(crate) mod plugin;
 pub(crate) mod release;
 pub(crate) mod reserve;
+pub(crate) mod run;
 pub(crate) mod show;
 
 use std::path::Path;

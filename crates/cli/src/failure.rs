@@ -19,6 +19,8 @@ pub(crate) enum ExitCode {
     NotFound = 7,
     Refused = 8,
     Ledger = 9,
+    NotExecutable = 126,
+    CommandNotFound = 127,
 }
 
 impl ExitCode {
@@ -35,6 +37,8 @@ impl ExitCode {
             Self::NotFound => "not-found",
             Self::Refused => "refused",
             Self::Ledger => "ledger",
+            Self::NotExecutable => "not-executable",
+            Self::CommandNotFound => "command-not-found",
         }
     }
 }
@@ -81,6 +85,11 @@ impl Failure {
             hint: Some(hint.to_owned()),
             details: json!({}),
         }
+    }
+
+    /// Something that the system refused, which nobody could foresee.
+    pub(crate) fn unexpected(message: String) -> Self {
+        Self { code: ExitCode::Unexpected, message, hint: None, details: json!({}) }
     }
 
     /// A result that could not be written.

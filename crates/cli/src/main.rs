@@ -24,6 +24,9 @@ use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 
 fn main() -> ProcessExit {
+    if let Some(code) = commands::run::take_over() {
+        return ProcessExit::from(code);
+    }
     // Without a handler, a limit on file sizes ends the process in the middle of a write (setrlimit(2),
     // `RLIMIT_FSIZE`); with one, the write fails and is reported. Nothing is lost if it has none.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
@@ -34,13 +37,13 @@ fn main() -> ProcessExit {
     let output = Output::new(&cli.global);
     let outcome = log(&cli.global).and_then(|()| run(&cli, &output));
     let code = match outcome {
-        Ok(()) => ExitCode::Done,
+        Ok(code) => code,
         Err(failure) => {
             output.failure(&failure);
-            failure.code
+            failure.code as u8
         }
     };
-    ProcessExit::from(code as u8)
+    ProcessExit::from(code)
 }
 
 fn parse() -> Result<Cli, clap::Error> {
@@ -59,10 +62,12 @@ fn read(mut command: clap::Command) -> Result<Cli, clap::Error> {
     cli
 }
 
-fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
+/// Runs the command; the exit code of one that has not failed.
+fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
+    let done = |()| ExitCode::Done as u8;
     match &cli.command {
-        Command::Completions(completions) => return completions.run(output),
-        Command::Man(man) => return man.run(output),
+        Command::Completions(completions) => return completions.run(output).map(done),
+        Command::Man(man) => return man.run(output).map(done),
         _ => {}
     }
     let environment = Environment::read(&cli.global)?;
@@ -76,6 +81,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
         Command::Release(release) => release.run(&engine, output),
         Command::List(list) => list.run(&engine, &environment, output),
         Command::Show(show) => show.run(&engine, output),
+        Command::Run(run) => return run.run(&engine, &environment, output),
         Command::Lock(lock) => lock.run(&engine, output),
         Command::Unlock(unlock) => unlock.run(&engine, output),
         Command::Cleanup(cleanup) => cleanup.run(&engine, output),
@@ -88,7 +94,7 @@ fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
     };
     // The process ends here, and the system takes back its memory faster than we could.
     std::mem::forget(engine);
-    outcome
+    outcome.map(done)
 }
 
 /// Starts logging, when it is asked for; otherwise every message costs one comparison.

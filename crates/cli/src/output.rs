@@ -82,13 +82,17 @@ impl Output {
 
     /// Passes on what the engine has to say beside the result.
     pub(crate) fn notice(&self, notice: &Notice) {
-        if self.quiet {
-            return;
-        }
-        let label = self.paint_err(AnsiColor::Yellow, "note:");
-        say(&format!("{label} {}", clean(&notice.to_string())));
-        if let Some(hint) = notice.hint() {
+        self.remark(&notice.to_string());
+        if let Some(hint) = notice.hint().filter(|_| !self.quiet) {
             self.hint(&hint);
+        }
+    }
+
+    /// Says something beside the result that is not the result's, among what others say.
+    pub(crate) fn remark(&self, text: &str) {
+        if !self.quiet {
+            let label = self.paint_err(AnsiColor::Yellow, "note:");
+            say(&format!("{label} {}", clean(text)));
         }
     }
 

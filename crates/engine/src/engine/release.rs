@@ -64,11 +64,15 @@ impl Engine<'_> {
             for old in reservations {
                 let Some(reservation) = found.find(&old.key)? else { continue };
                 let is_same = (reservation.port, &reservation.owner) == (old.port, &old.owner);
-                let served = || self.standing(&reservation).listening;
+                // Who has bound it and does not listen is somebody else.
+                let unserved = || {
+                    let standing = self.standing(&reservation);
+                    standing.listening == Listening::Foreign || standing.holder.is_none()
+                };
                 if is_same
                     && reservation.lease == Lease::Ephemeral
                     && !reservation.locked
-                    && matches!(served(), Listening::None | Listening::Foreign)
+                    && unserved()
                 {
                     let reason = "its process has ended".to_owned();
                     changes.push(Change::Released { reservation, policy: None, reason });

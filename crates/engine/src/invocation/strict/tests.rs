@@ -1,5 +1,7 @@
 //! Every row of the table, and everything that stands before a server.
 
+use std::os::unix::ffi::OsStringExt;
+
 use super::*;
 
 const OURS: u16 = 20_123;
@@ -66,8 +68,8 @@ fn every_server_is_told_its_port() {
 #[test]
 fn every_row_of_the_table_is_tried() {
     for server in SERVERS {
-        let tried = |name: &&str| ROWS.iter().any(|(line, _)| line.contains(*name));
-        assert!(server.programs.iter().any(|name| tried(&name)), "{}", server.programs[0]);
+        let tried = |name: &str| ROWS.iter().any(|(line, _)| line.contains(name));
+        assert!(server.programs.iter().any(|name| tried(name)), "{}", server.programs[0]);
     }
 }
 
@@ -95,7 +97,7 @@ fn what_starts_a_server_is_looked_behind() {
         "poetry run",
         "uv run --with x",
     ] {
-        let line = format!("{} vite", launcher);
+        let line = format!("{launcher} vite");
         assert_eq!(started_as(&line), format!("{line} --port 20123 --strictPort"), "{launcher}");
     }
     for (line, expected) in [
@@ -178,7 +180,6 @@ fn nothing_is_added_to_what_is_not_known_to_serve() {
     ] {
         assert_eq!(started_as(line), line);
     }
-    use std::os::unix::ffi::OsStringExt;
     let port = Port::new(OURS).unwrap();
     assert_eq!(addition(&[], port), None);
     assert_eq!(addition(&[OsString::from_vec(vec![0xff])], port), None);
