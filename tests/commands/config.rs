@@ -109,6 +109,7 @@ fn what_would_be_no_configuration_is_not_written() {
         (&["ports.range", "1-65535", "--project"], 3, "nothing was changed"),
         (&["ports.rnage", "1-2"], 2, "did you mean `range`?"),
         (&["ports.exclude", "[1,"], 2, "is no TOML value"),
+        (&["plugins.ttl.options.x", "{ a = 1 }"], 2, "a table is not written here"),
         (&["ports.range"], 2, "<VALUE>"),
         (&["ports.range", "1-2", "--unset"], 2, "cannot be used with"),
         (&["ports.range", "--unset"], 7, "is not set in this file"),

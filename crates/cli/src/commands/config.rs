@@ -60,7 +60,10 @@ pub(crate) struct Set {
 struct Given(Value);
 
 fn given(text: &str) -> Result<Given, String> {
-    option_value(text).map(Given)
+    match option_value(text)? {
+        Value::Object(_) => Err("a table is not written here: edit the file".to_owned()),
+        value => Ok(Given(value)),
+    }
 }
 
 /// Check the files, and that every plugin they name can be used

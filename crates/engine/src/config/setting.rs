@@ -18,6 +18,9 @@ pub struct Setting(Vec<String>);
 #[error("{0}")]
 pub struct SettingError(String);
 
+/// The most parts that the key of a setting has: `plugins.NAME.options.OPTION`.
+const PARTS: usize = 4;
+
 impl Setting {
     pub(super) fn path(&self) -> Vec<&str> {
         self.0.iter().map(String::as_str).collect()
@@ -37,6 +40,10 @@ impl FromStr for Setting {
         let path = path(text).ok_or_else(|| {
             SettingError("expected a dotted key such as `ports.range`".to_owned())
         })?;
+        if path.len() > PARTS {
+            let deep = format!("`{}` is within a setting: set that as a whole", dotted(&path));
+            return Err(SettingError(deep));
+        }
         // Who reads files knows every key, and says so before what its value must be.
         let file = format!("{} = 0", dotted(&path));
         let source = Source::of(Path::new("/"), Role::User, file);
@@ -96,6 +103,7 @@ mod tests {
             ("ports.rnage", "unknown key `rnage` in [ports]; did you mean `range`?"),
             ("portz", "unknown key `portz`; did you mean `ports`?"),
             ("services.web.prot", "did you mean `port`?"),
+            ("plugins.ttl.options.a.b", "`plugins.ttl.options.a.b` is within a setting"),
             ("", "expected a dotted key such as `ports.range`"),
             ("ports.", "expected a dotted key"),
             ("ports.range = 1\nproject", "expected a dotted key"),

@@ -45,7 +45,7 @@ fn a_setting_is_written_into_every_file_and_nothing_else_changes() {
         ("strategy.key", json!("b")),
         ("strategy.cleanup", json!(["ttl"])),
         ("plugins.a.options.x", json!(7)),
-        ("plugins.ttl.options.\"a b\"", json!({ "c": [true] })),
+        ("plugins.ttl.options.\"a b\"", json!([true, "c"])),
         ("services.\"@shop/web\".port", json!(3000)),
         ("limits.fuel", json!(9)),
     ];
