@@ -192,7 +192,7 @@ fn nobody_can_bind_a_port_before_its_command_begins() {
     assert!(output.status.success());
     assert_eq!(output.stdout, b"begun\n");
     assert_eq!(taken, 0, "of {tried} attempts");
-    assert!(tried > 100, "only {tried} attempts");
+    assert!(tried >= 10, "only {tried} attempts");
 }
 
 #[test]
@@ -217,6 +217,6 @@ fn a_port_that_is_handed_over_is_never_free() {
     let output = child.unwrap().wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "`read` found the end of its input");
     assert_eq!(taken, 0, "of {tried} attempts");
-    assert!(tried > 100, "only {tried} attempts");
+    assert!(tried >= 10, "only {tried} attempts");
     assert_eq!(hythe(&world, &project, &["get", "web"]).port(), port);
 }

@@ -80,7 +80,6 @@ pub use observed::{
 pub use place::{Checkout, CheckoutKind, Place};
 pub use placement::{Refusal, Skipped, Wish};
 pub use port::{Port, PortError, PortRange, PortSet, browser_blocked};
-pub use probe::Hold;
 pub use reservation::{
     Key, Label, Lease, NameError, Owner, Provenance, Realm, Reservation, Scope, Service,
 };
@@ -88,6 +87,6 @@ pub use scaffold::{Language, ScaffoldError};
 pub use simulation::{
     Keys, Occupancy, Proposals, RangeUse, Refused, Released, Report, Skips, Workload, WorkloadError,
 };
-pub use system::{Host, System};
+pub use system::{Hold, Host, System};
 pub use time::Timestamp;
 pub use wasm::{Description, EncodeError, Interface, Survey, Usage, encode};

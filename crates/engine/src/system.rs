@@ -10,10 +10,11 @@ use std::time::SystemTime;
 use crate::observed::{Holders, Liveness, Presence, Probe};
 use crate::place::Place;
 use crate::port::{Port, PortRange, PortSet};
-use crate::probe::{self, Hold};
 use crate::reservation::Owner;
 use crate::time::Timestamp;
-use crate::{git, process};
+use crate::{git, probe, process};
+
+pub use crate::probe::Hold;
 
 /// What the engine asks the machine.
 pub trait System {

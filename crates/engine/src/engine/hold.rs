@@ -7,8 +7,8 @@ use super::{Engine, Error, Notice, Outcome, ReserveRequest, Reserved};
 use crate::observed::{Holder, Listening};
 use crate::plan::Decision;
 use crate::port::{Port, PortRange, PortSet};
-use crate::probe::Hold;
 use crate::reservation::{Lease, Owner, Reservation, Service};
+use crate::system::Hold;
 
 /// How often ports are reserved again, because others took them before they could be kept. Between
 /// the probe of a port and keeping it lies one transaction, a few milliseconds.
