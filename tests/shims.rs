@@ -77,7 +77,7 @@ fn scripts_are_sound() {
     shellcheck.arg(Path::new(SHIMS).join("../recipes/git-hook/hooks/post-checkout"));
     match shellcheck.output() {
         Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout))
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         }
         Err(_) => {
             use std::io::Write;

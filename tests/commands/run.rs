@@ -129,9 +129,9 @@ fn what_was_there_before_stays() {
     let world = Harbour::new();
     let shop = world.repository("shop");
     let web = world.reserve(&shop, &["web"]);
-    let show = format!("'{HYTHE}' show $0 --json");
+    let look = format!("'{HYTHE}' show $0 --json");
     let shown = |service: &str| {
-        let arguments = ["-s", service, "--", "sh", "-c", &format!("echo $$; {show}"), service];
+        let arguments = ["-s", service, "--", "sh", "-c", &format!("echo $$; {look}"), service];
         let output = run(&world, &shop, &arguments).ok();
         let (pid, document) = output.split_once('\n').unwrap();
         let document: serde_json::Value = serde_json::from_str(document).unwrap();
@@ -367,10 +367,10 @@ fn a_port_that_is_taken_moves_or_is_refused() {
 }
 
 /// A command that fails as long as its port is the first one it was given, once that is taken.
-const LOSER: &str = r#"
+const LOSER: &str = r"
 echo $PORT >> ports
 while [ ! -e taken ]; do sleep 0.01; done
-if [ $(wc -l < ports) -gt $1 ]; then echo $PORT; else exit 3; fi"#;
+if [ $(wc -l < ports) -gt $1 ]; then echo $PORT; else exit 3; fi";
 
 /// Runs the loser, which loses this often, while its first port is taken from it.
 fn lose(world: &World, shop: &Path, arguments: &[&str], times: &str) -> (Run, u16) {

@@ -1,6 +1,7 @@
 //! The table of what the ancestors do names commands and tests that there are.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::help;
 use super::markdown::{read, root};
@@ -32,7 +33,7 @@ fn every_test_that_is_named_is_there() {
         let mut file = None;
         let mut tests = 0;
         for word in quoted(shown) {
-            if word.ends_with(".rs") {
+            if Path::new(word).extension().is_some_and(|it| it == "rs") {
                 assert!(root().join(word).exists(), "{word}: {row:?}");
                 file = Some((word, read(word)));
                 continue;

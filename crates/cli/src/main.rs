@@ -79,7 +79,7 @@ fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
     let overrides = environment::overrides(&cli.global, &cli.command.settings());
     // It tells what is wrong, where other commands fail.
     let overrides = match &cli.command {
-        Command::Doctor(doctor) => return doctor.run(&environment, overrides, output),
+        Command::Doctor(doctor) => return doctor.run(&environment, overrides, output).map(done),
         _ => overrides?,
     };
     // The file that it writes need not be there, whoever named it.

@@ -110,9 +110,7 @@ impl<'a> Engine<'a> {
         directory: &Path,
         report: &'a dyn Fn(&Notice),
     ) -> Result<Self, Error> {
-        let place = system
-            .locate(directory)
-            .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
+        let place = locate(system, directory)?;
         let config = Config::load(&home.config, &place, overrides)?;
         Self::with(system, home, place, config, report)
     }
@@ -126,9 +124,7 @@ impl<'a> Engine<'a> {
         directory: &Path,
         report: &'a dyn Fn(&Notice),
     ) -> Result<(Self, Vec<ConfigError>), Error> {
-        let place = system
-            .locate(directory)
-            .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
+        let place = locate(system, directory)?;
         let (config, faults) = match Config::load(&home.config, &place, overrides) {
             Ok(config) => (config, Vec::new()),
             Err(error) => {
@@ -161,10 +157,7 @@ impl<'a> Engine<'a> {
 
     /// Hythe as it is for another directory. What flags and variables say holds here alone.
     fn elsewhere(&self, directory: &Path) -> Result<Self, Error> {
-        let place = self
-            .system
-            .locate(directory)
-            .map_err(|error| Error::Place { path: directory.to_owned(), error })?;
+        let place = locate(self.system, directory)?;
         let config = Config::load(&self.home.config, &place, Overrides::default())?;
         let Self { system, report, home, .. } = *self;
         let strategies = Rc::clone(&self.strategies);
@@ -322,6 +315,11 @@ impl<'a> Engine<'a> {
         };
         services.into_iter().map(derive).collect()
     }
+}
+
+fn locate(system: &dyn System, directory: &Path) -> Result<Place, Error> {
+    let unusable = |error| Error::Place { path: directory.to_owned(), error };
+    system.locate(directory).map_err(unusable)
 }
 
 /// The project that a place with these settings belongs to.

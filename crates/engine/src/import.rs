@@ -19,7 +19,6 @@ mod trop;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 pub use error::{ImportError, ImportProblem};
 pub use settings::Translation;
@@ -221,25 +220,4 @@ fn service(name: &str) -> Result<(Service, Option<String>), String> {
 /// The port of this number.
 fn port(number: i64) -> Option<Port> {
     u16::try_from(number).ok().and_then(Port::new)
-}
-
-/// A time in RFC 3339 with any offset, as programs in other languages write it.
-fn time(text: &str) -> Option<Timestamp> {
-    if text.ends_with('Z') {
-        return text.parse().ok();
-    }
-    let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
-    let (sign, offset) = offset.split_at_checked(1)?;
-    let (hours, minutes) = offset.split_once(':')?;
-    let number = |text: &str| {
-        let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| text.parse::<u64>().ok()).flatten()
-    };
-    let offset = Duration::from_secs(number(hours)? * 3600 + number(minutes)? * 60);
-    let local: Timestamp = format!("{local}Z").parse().ok()?;
-    match sign {
-        "+" => Some(local.before(offset)),
-        "-" => Some(local.after(offset)),
-        _ => None,
-    }
 }

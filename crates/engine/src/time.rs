@@ -88,12 +88,53 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-impl FromStr for Timestamp {
-    type Err = humantime::TimestampError;
+/// Text that is not a time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a time: expected one such as 2026-01-21T14:30:00Z or 2026-01-21T14:30:00+02:00"
+)]
+pub struct TimeError(String);
 
-    /// Reads RFC 3339, with a blank for the `T` and without a zone as well.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_rfc3339_weak(text).map(Self::from)
+impl FromStr for Timestamp {
+    type Err = TimeError;
+
+    /// Reads RFC 3339, with a blank for the `T` and without a zone, which is then UTC, as well.
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let (local, offset) = with_offset(text).unwrap_or((text, Offset::Behind(Duration::ZERO)));
+        // humantime passes over what stands behind a fraction of a second.
+        let plain = local.bytes().all(|byte| byte.is_ascii_digit() || b"-:. TtZz".contains(&byte));
+        let time = plain.then(|| humantime::parse_rfc3339_weak(local).ok()).flatten();
+        let time =
+            time.map(Self::from).ok_or_else(|| TimeError(text.chars().take(64).collect()))?;
+        Ok(match offset {
+            Offset::Ahead(offset) => time.before(offset),
+            Offset::Behind(offset) => time.after(offset),
+        })
+    }
+}
+
+/// How far local time is from UTC.
+enum Offset {
+    Ahead(Duration),
+    Behind(Duration),
+}
+
+/// A local time and the offset behind it, as in `…T14:30:00+02:00`.
+fn with_offset(text: &str) -> Option<(&str, Offset)> {
+    let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let (sign, offset) = offset.split_at_checked(1)?;
+    let (hours, minutes) = offset.split_once(':')?;
+    let number = |text: &str, below: u64| {
+        let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| text.parse::<u64>().ok()).flatten().filter(|number| *number < below)
+    };
+    let offset = Duration::from_secs(number(hours, 24)? * 3600 + number(minutes, 60)? * 60);
+    // A zone after a zone is none.
+    let local = Some(local).filter(|local| local.ends_with(|c: char| c.is_ascii_digit()))?;
+    match sign {
+        "+" => Some((local, Offset::Ahead(offset))),
+        "-" => Some((local, Offset::Behind(offset))),
+        _ => None,
     }
 }
 
@@ -112,6 +153,35 @@ mod tests {
         assert_eq!(Timestamp::from_millis(i64::MIN).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
         assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_secs(5)), Timestamp::from_millis(0));
+    }
+
+    #[test]
+    fn times_have_any_offset() {
+        let at = |text: &str| text.parse::<Timestamp>().map(|time| time.to_string());
+        let noon = Ok("2026-01-21T12:00:00.000Z".to_owned());
+        for text in [
+            "2026-01-21T12:00:00Z",
+            "2026-01-21 12:00:00",
+            "2026-01-21T14:00:00+02:00",
+            "2026-01-21T06:30:00-05:30",
+            "2026-01-21T14:00:00.000+02:00",
+        ] {
+            assert_eq!(at(text), noon, "{text}");
+        }
+        let precise = "2026-01-21T12:00:00.123456789+00:00";
+        assert_eq!(at(precise).unwrap(), "2026-01-21T12:00:00.123Z");
+        for text in [
+            "",
+            "x",
+            "2026-01-21T12:00:00+2:00",
+            "2026-01-21T12:00:00*02:00",
+            "2026-01-21T12:00:00Z+02:00",
+            "2026-01-21T12:00:00.5+99:00",
+            "2026-01-21T12:00:00.5 and more",
+            "€€€€€€",
+        ] {
+            assert!(at(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anstyle::AnsiColor;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use hythe_engine::{Engine, Label, ListFilter, Listed, ProjectUse, Scope, Service};
 use serde_json::json;
 

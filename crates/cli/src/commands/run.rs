@@ -91,7 +91,7 @@ impl Run {
         let template = Template::parse(&self.command, &known).map_err(|error| {
             let hint = match &error {
                 InvocationError::Unknown { service } => Some(format!("--service {service}")),
-                _ => None,
+                InvocationError::Name { .. } => None,
             };
             Failure::usage(&error.to_string(), hint.as_deref())
         })?;

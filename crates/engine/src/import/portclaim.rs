@@ -12,10 +12,9 @@ use serde::Deserialize;
 
 use super::error::{ImportError, alien, fail, unreadable};
 use super::settings::{Draft, Translation, range, service_table, string};
-use super::{
-    Belongs, Entry, Fit, ImportProblem, Record, Unfit, files, port, project, service, time,
-};
+use super::{Belongs, Entry, Fit, ImportProblem, Record, Unfit, files, port, project, service};
 use crate::reservation::{Label, Lease};
+use crate::time::{TimeError, Timestamp};
 
 const CLAIMS: &str = "claims";
 const SETTINGS: &str = "config.toml";
@@ -86,8 +85,8 @@ pub(super) fn entry(bytes: &[u8]) -> Entry {
 
 fn record(claim: &Claim) -> Fit {
     let name = project(claim.project.as_deref().unwrap_or_default())?;
-    let at = time(&claim.claimed_at)
-        .ok_or_else(|| Unfit::Lost(format!("{:?} is not a time", claim.claimed_at)))?;
+    let at = claim.claimed_at.parse();
+    let at: Timestamp = at.map_err(|error: TimeError| Unfit::Lost(error.to_string()))?;
     let pid = claim.pid.and_then(|pid| u32::try_from(pid).ok());
     let lease = match claim.lease.as_deref() {
         Some("persistent") => Lease::Persistent,

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::error::{ImportError, alien};
 use super::settings::{Draft, Translation, range, string};
-use super::{Entry, Fit, Record, Unfit, directory, files, port, time};
+use super::{Entry, Fit, Record, Unfit, directory, files, port};
+use crate::time::TimeError;
 
 /// The name of the file of reservations.
 pub(super) const ALLOCATIONS: &str = "allocations.json";
@@ -63,7 +64,7 @@ fn record(value: &Value) -> Fit {
     if allocation.directory.starts_with("(unknown:") {
         return Err(Unfit::Nothing("nobody knows whose it was".to_owned()));
     }
-    let time = |text: &str| time(text).ok_or_else(|| lost(format!("{text:?} is not a time")));
+    let time = |text: &str| text.parse().map_err(|error: TimeError| lost(error.to_string()));
     let belongs = directory(&allocation.directory)?;
     let (assigned, used) = (time(&allocation.assigned_at)?, time(&allocation.last_used_at)?);
     let record = Record::new(belongs, &allocation.name, assigned, used)?;

@@ -43,6 +43,7 @@ impl Walk {
         let prefer = if self.random.chance(20) { 1 + self.random.below(2) } else { 0 };
         ReserveRequest {
             services: (0..count).map(|_| self.service()).collect(),
+            beside: Vec::new(),
             scope: self.random.maybe(25, &SCOPES),
             prefer: (0..prefer).map(|_| self.port()).collect(),
             task: self.random.maybe(5, &["fix-1", "fix-2"]).map(|task| task.parse().unwrap()),
