@@ -206,7 +206,6 @@ fn what_makes_no_sense_starts_nothing() {
     for (arguments, said) in [
         (vec!["-s", "web", "--", "touch", "started{port:api}"], "`{port:api}` names a service"),
         (vec!["--", "touch", "{port:a b}"], "`{port:a b}` is no placeholder"),
-        (vec!["-s", "a-b", "-s", "a_b"], "would both set the variable A_B_PORT"),
         (vec!["-s", "a", "-s", "a"], "service `a` is named twice"),
         (vec!["-s", "a", "-s", "b", "--prefer", "3000"], "one service at a time"),
         (vec!["--retries", "101"], "101 is not in 0..=100"),
@@ -443,4 +442,41 @@ fn a_command_that_listens_elsewhere_is_reported() {
     assert_eq!(note, said);
     running.child.stderr = Some(stderr.into_inner());
     running.end().ok();
+}
+
+#[test]
+fn a_command_is_told_the_whole_group() {
+    let world = Harbour::new();
+    let shop = world.repository("shop");
+    let declared = "[services.web]\n[services.api]\n[services.db]\nscope = \"service\"\n\
+        [env]\nAPI_URL = \"http://localhost:{port:api}\"\n";
+    fs::write(shop.join("hythe.toml"), declared).unwrap();
+    let tell = ["sh", "-c", "echo $PORT $WEB_PORT $API_PORT $DB_PORT $API_URL $0", "{port:db}"];
+    let told = run(&world, &shop, &[&["-s", "web", "--"][..], &tell].concat()).ok();
+    let port = |service: &str| world.run(&shop, ["get", service]).port().to_string();
+    let (api, db) = (port("api"), port("db"));
+    let words: Vec<_> = told.split_whitespace().collect();
+    assert_eq!(words[0], words[1]);
+    let url = format!("http://localhost:{api}");
+    assert_eq!(words[2..], [&*api, &db, &url, &db], "{told}");
+    // What it served has ended with it; the others stay.
+    world.run(&shop, ["get", "web"]).fails(7);
+
+    let error = run(&world, &shop, &["--", "true"]).fails(2);
+    assert!(error.contains("here are api, db, web"), "{error}");
+    let listening =
+        ["-s", "web", "--listen-fds", "--", "sh", "-c", "echo $LISTEN_FDS $LISTEN_FDNAMES"];
+    assert_eq!(run(&world, &shop, &listening).ok(), "1 web\n");
+    let twice = run(&world, &shop, &["-s", "a-b", "-s", "a_b", "--", "true"]).fails(3);
+    assert!(twice.contains("A_B_PORT is set twice"), "{twice}");
+
+    fs::write(shop.join("hythe.toml"), "[services.web]\n[env]\nURL = \"x{port}\"\n").unwrap();
+    let told = run(&world, &shop, &["--", "sh", "-c", "echo $PORT $WEB_PORT $URL"]).ok();
+    let words: Vec<_> = told.split_whitespace().collect();
+    assert_eq!(words, [words[0], words[0], &format!("x{}", words[0])]);
+    let told = run(&world, &shop, &["-s", "other", "--", "sh", "-c", "echo $URL"]).ok();
+    assert_eq!(told, format!("x{}\n", port("web")));
+    fs::write(shop.join("hythe.toml"), "[services.web]\n[services.main]\n").unwrap();
+    let told = run(&world, &shop, &["--", "sh", "-c", "echo $PORT $WEB_PORT"]).ok();
+    assert!(told.ends_with(&format!(" {}\n", port("web"))), "{told}");
 }

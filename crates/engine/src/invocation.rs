@@ -16,8 +16,8 @@ use crate::variable::Variable;
 /// Why a command cannot be given the ports it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvocationError {
-    /// A placeholder names a service that is not asked for.
-    #[error("`{{port:{service}}}` names a service that is not asked for")]
+    /// A placeholder names a service that is not known here.
+    #[error("`{{port:{service}}}` names a service that is neither served nor declared here")]
     Unknown {
         /// The service.
         service: Service,
@@ -219,7 +219,10 @@ mod tests {
     #[test]
     fn placeholders_name_services_that_are_asked_for() {
         let error = parse("x{port:db}").unwrap_err();
-        assert_eq!(error.to_string(), "`{port:db}` names a service that is not asked for");
+        assert_eq!(
+            error.to_string(),
+            "`{port:db}` names a service that is neither served nor declared here"
+        );
         for name in ["", "a b", "3000", "-x"] {
             let error = parse(&format!("{{port:{name}}}")).unwrap_err();
             assert!(matches!(error, InvocationError::Name { .. }), "{error}");

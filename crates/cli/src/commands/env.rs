@@ -14,7 +14,7 @@ use crate::output::{Output, clean, document};
 /// Reserves every service that hythe.toml declares, all or none, or `main` when it declares none.
 /// Then prints a variable for each, and those of its [env] table.
 ///
-///   eval "$(hythe env)"               sh, bash, zsh
+///   v=$(hythe env) && eval "$v"       sh, bash, zsh
 ///   hythe env --format fish | source
 ///   hythe env --write .env            between two marks; the rest of the file stays as it is
 #[derive(Debug, Args)]

@@ -33,7 +33,8 @@ const EARLY: Duration = Duration::from_secs(10);
 /// is passed on.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// A service whose port it needs; may be repeated, the first is PORT; `main` by default
+    /// A service that it serves, the first on PORT; may be repeated; by default the only one that is
+    /// declared here, or `main`
     #[arg(short, long, value_name = "SERVICE")]
     service: Vec<Service>,
     /// Try this port first; may be repeated
@@ -174,10 +175,10 @@ impl Run {
     ) -> Result<Outcome, Failure> {
         let mut reservations: Vec<_> =
             held.iter().map(|held| held.reserved.observed.reservation.clone()).collect();
-        let invocation = self.invocation(engine, template, &reservations)?;
-        // The command serves on the ports that are held for it, and knows those of the others.
-        let held: Vec<_> = held.into_iter().filter(|held| held.serves).collect();
-        reservations.truncate(held.len());
+        // The command serves on the first ones, and only knows of the others.
+        let served = held.iter().take_while(|held| held.serves).count();
+        let invocation = self.invocation(engine, template, &reservations, served)?;
+        reservations.truncate(served);
         if let Some(added) = &invocation.added {
             output.remark(&strictness(added));
         }
@@ -216,12 +217,14 @@ impl Run {
         engine: &Engine<'_>,
         template: &Template,
         reservations: &[Reservation],
+        served: usize,
     ) -> Result<Invocation, Failure> {
         let ports: Vec<_> = reservations.iter().map(|it| (it.service.clone(), it.port)).collect();
         let strict = !self.no_strict_port && !self.listen_fds;
         let mut invocation = template.fill(&ports, engine.variables(&ports)?, strict);
         if self.listen_fds {
-            let names: Vec<_> = ports.iter().map(|(service, _)| service.as_str()).collect();
+            let served = ports.iter().take(served);
+            let names: Vec<_> = served.map(|(service, _)| service.as_str()).collect();
             invocation.variables.extend([
                 ("LISTEN_FDS".to_owned(), names.len().to_string()),
                 ("LISTEN_FDNAMES".to_owned(), names.join(":")),
@@ -239,10 +242,11 @@ impl Run {
         output: &Output,
     ) -> Result<(), Failure> {
         let server = Some(std::process::id());
+        let count = request.services.len();
         let reserved = engine.reserve(&ReserveRequest { server, ..request })?;
         let reservations: Vec<_> =
             reserved.iter().map(|it| it.observed.reservation.clone()).collect();
-        let invocation = self.invocation(engine, template, &reservations)?;
+        let invocation = self.invocation(engine, template, &reservations, count)?;
         if output.json {
             let services = reserved.iter().map(|it| {
                 let Reservation { service, port, .. } = &it.observed.reservation;

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use super::replace::{replace, replaceable};
+use super::reserve::first_duplicate;
 use super::{Engine, Error, ReserveRequest, Reserved};
 use crate::config::{ConfigError, Location, Origin};
 use crate::port::Port;
@@ -85,6 +86,9 @@ impl Engine<'_> {
             }
             (named, _) => named.to_vec(),
         };
+        if let Some(twice) = first_duplicate(&served.iter().collect::<Vec<_>>()) {
+            return Err(Error::Usage(format!("service `{twice}` is named twice")));
+        }
         let declared = |service: &Service| self.declares(service);
         let beside = group.into_iter().filter(|it| declared(it) && !served.contains(it)).collect();
         Ok((served, beside))
@@ -116,6 +120,17 @@ impl Engine<'_> {
         wrong.into_iter().map(Error::from).collect()
     }
 
+    /// The port that goes without saying: that of the only service of the group, of `main`, or the only
+    /// one there is.
+    fn only_port(&self, ports: &[(Service, Port)]) -> Option<Port> {
+        let of = |service: &Service| ports.iter().find(|(other, _)| other == service);
+        let group = self.group();
+        let only = if let [only] = &group[..] { of(only) } else { None };
+        let single = || if let [single] = ports { Some(single) } else { None };
+        let found = only.or_else(|| of(&Service::default())).or_else(single);
+        found.map(|(_, port)| *port)
+    }
+
     fn judged_variables(&self, ports: &[(Service, Port)]) -> (Vec<Variable>, Vec<ConfigError>) {
         let settings = self.settings();
         let (mut variables, mut wrong) = (Vec::new(), Vec::new());
@@ -138,6 +153,7 @@ impl Engine<'_> {
         let checkout = self.place.checkout.as_ref();
         let facts = Facts {
             ports,
+            only: self.only_port(ports),
             slug: &slug,
             project: project.as_ref().map(crate::reservation::Label::as_str),
             branch: checkout.and_then(|checkout| checkout.branch.as_deref()),

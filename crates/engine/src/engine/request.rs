@@ -48,6 +48,13 @@ pub struct ReserveRequest {
     pub explain: bool,
 }
 
+impl ReserveRequest {
+    /// The ports to try first for a service: those asked for, if it is asked for.
+    pub(super) fn prefers(&self, service: &Service) -> &[Port] {
+        if self.services.contains(service) { &self.prefer } else { &[] }
+    }
+}
+
 /// The answer for one service.
 #[derive(Debug, Clone)]
 pub struct Reserved {

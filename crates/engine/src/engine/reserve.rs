@@ -25,6 +25,8 @@ use crate::time::Timestamp;
 use crate::wasm::{Interface, Policy};
 use placing::Placing;
 use plot::Vacancy;
+pub(super) use want::first_duplicate;
+
 use want::Want;
 
 /// What an attempt comes to, before anything is written.
@@ -302,7 +304,8 @@ impl Engine<'_> {
     fn tell_if_kept(&self, answer: &Reserved, request: &ReserveRequest) {
         let reservation = &answer.observed.reservation;
         let (service, port) = (reservation.service.clone(), reservation.port);
-        if let Some(asked) = request.prefer.first().filter(|_| !request.prefer.contains(&port)) {
+        let prefer = request.prefers(&service);
+        if let Some(asked) = prefer.first().filter(|_| !prefer.contains(&port)) {
             self.tell(&Notice::AlreadyReserved { service: service.clone(), port, asked: *asked });
         }
         if answer.observed.listening == Listening::Foreign {

@@ -46,6 +46,8 @@ enum Fact {
 pub struct Facts<'a> {
     /// The ports of the services.
     pub ports: &'a [(Service, Port)],
+    /// The port that goes without saying, where there is one.
+    pub only: Option<Port>,
     /// What no other checkout is called.
     pub slug: &'a str,
     /// The project, where there is one.
@@ -131,10 +133,9 @@ impl Facts<'_> {
             let found = self.ports.iter().find(|(other, _)| other == service);
             found.map(|(_, port)| *port)
         };
-        match (service, self.ports) {
-            (Some(service), _) => of(service).ok_or_else(|| Missing::Service(service.clone())),
-            (None, [(_, port)]) => Ok(*port),
-            (None, _) => of(&Service::default()).ok_or(Missing::OnlyService),
+        match service {
+            Some(service) => of(service).ok_or_else(|| Missing::Service(service.clone())),
+            None => self.only.ok_or(Missing::OnlyService),
         }
     }
 
@@ -255,7 +256,9 @@ mod tests {
             .map(|(name, port)| (name.parse().unwrap(), Port::new(*port).unwrap()))
             .collect();
         let branch = Some("feature/X_1");
-        let facts = Facts { ports: &ports, slug: "shop-1", project: Some("The Shop"), branch };
+        let only = ports.first().filter(|_| ports.len() == 1).map(|(_, port)| *port);
+        let facts =
+            Facts { ports: &ports, only, slug: "shop-1", project: Some("The Shop"), branch };
         text.parse::<Template>().unwrap().fill(&facts)
     }
 
@@ -273,7 +276,6 @@ mod tests {
             assert_eq!(fill(text, &[("web", 1), ("api", 2)]).as_deref(), Ok(expected), "{text}");
         }
         assert_eq!(fill("{port}", &[("web", 1)]).unwrap(), "1");
-        assert_eq!(fill("{port}", &[("web", 1), ("main", 7)]).unwrap(), "7");
     }
 
     #[test]
@@ -283,13 +285,14 @@ mod tests {
         assert_eq!(fill("{port:db}", &web), Err(Missing::Service(api)));
         assert_eq!(fill("{port}", &web), Err(Missing::OnlyService));
         let bare = |text: &str| {
-            let facts = Facts { ports: &[], slug: "s", project: None, branch: None };
+            let facts = Facts { ports: &[], only: None, slug: "s", project: None, branch: None };
             text.parse::<Template>().unwrap().fill(&facts)
         };
         assert_eq!(bare("{project}"), Err(Missing::Project));
         assert_eq!(bare("{slug:branch}"), Err(Missing::Branch));
         assert_eq!(bare("{branch|a:b c}-{slug:project|No One}").unwrap(), "a:b c-no-one");
-        let facts = Facts { ports: &[], slug: "s", project: None, branch: Some("a\u{1b}b") };
+        let facts =
+            Facts { ports: &[], only: None, slug: "s", project: None, branch: Some("a\u{1b}b") };
         assert_eq!("{branch}".parse::<Template>().unwrap().fill(&facts), Err(Missing::Control));
     }
 

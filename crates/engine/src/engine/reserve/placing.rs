@@ -174,7 +174,7 @@ impl<'e, 'a> Placing<'e, 'a> {
         let choice = &engine.settings().strategy.selection;
         let (policy, load) = explain::timed(|| engine.selection_policy());
         let policy = policy?;
-        let asked = self.request.prefer.clone();
+        let asked = self.request.prefers(want.service).to_vec();
         let configured = plot.configured();
         let wanted = configured.filter(|(_, no)| no.is_none()).map(|(port, _)| port);
         let preferred: Vec<_> = asked.iter().copied().chain(plot.beside).chain(wanted).collect();

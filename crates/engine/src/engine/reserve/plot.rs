@@ -53,7 +53,8 @@ impl Engine<'_> {
         let mut plots: Vec<(Option<Scope>, Plot<'w, 'r>)> = Vec::new();
         for vacancy in vacancies {
             // A port that the call itself asks for is one port.
-            let block = vacancy.want.block.filter(|_| request.prefer.is_empty());
+            let asked = request.prefers(vacancy.want.service);
+            let block = vacancy.want.block.filter(|_| asked.is_empty());
             let Some(scope) = block else {
                 plots.push((None, Plot::single(vacancy)));
                 continue;

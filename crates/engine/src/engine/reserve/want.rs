@@ -132,7 +132,8 @@ impl Engine<'_> {
     }
 }
 
-fn first_duplicate<'a>(services: &[&'a Service]) -> Option<&'a Service> {
+/// The first service that is named before.
+pub(in super::super) fn first_duplicate<'a>(services: &[&'a Service]) -> Option<&'a Service> {
     let mut named = services.iter().enumerate();
     named.find(|(at, service)| services[..*at].contains(service)).map(|(_, service)| *service)
 }
