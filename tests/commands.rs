@@ -12,6 +12,7 @@ mod import;
 mod init;
 mod list;
 mod log;
+mod looks;
 mod map;
 mod move_;
 mod release;

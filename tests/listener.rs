@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::ops::Deref;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
@@ -26,13 +26,13 @@ impl Harbour {
     /// A world with this many ports.
     pub(crate) fn of_size(size: u16) -> Self {
         const PORTS: u16 = 20_000 - 10_100;
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        // Another run at the same time most likely begins elsewhere.
-        let start = u16::try_from(std::process::id() % 40).unwrap() * 100;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Another run at the same time most likely begins elsewhere. Whoever comes round has been
+        // preceded by hundreds of tests, that are over.
+        let start = std::process::id() % 40 * 100;
         let first = loop {
-            let next = NEXT.fetch_add(size, Ordering::Relaxed);
-            assert!(next + size <= PORTS, "there are more tests than ports for them");
-            let offset = (start + next) % PORTS;
+            let next = NEXT.fetch_add(size.into(), Ordering::Relaxed);
+            let offset = u16::try_from((start + next) % u32::from(PORTS)).unwrap();
             if offset + size <= PORTS {
                 break 10_100 + offset;
             }

@@ -133,9 +133,21 @@ fn only_what_listens_is_coloured() {
 /// What appears on a terminal when `hythe ARGUMENTS` is typed there; `None` where `script` is
 /// missing, whose terminal it is. `NO_COLOR` is set to what is given.
 fn on_terminal(world: &World, arguments: &[&str], no_color: Option<&str>) -> Option<String> {
+    on_terminal_of(world, arguments, no_color, None)
+}
+
+/// The same on a terminal of so many columns.
+pub(super) fn on_terminal_of(
+    world: &World,
+    arguments: &[&str],
+    no_color: Option<&str>,
+    columns: Option<u16>,
+) -> Option<String> {
     let (typed, typescript) = (world.root().join("typed.sh"), world.root().join("typescript"));
     let words: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
-    fs::write(&typed, format!("exec '{HYTHE}' {}\n", words.join(" "))).unwrap();
+    let sized =
+        columns.map_or_else(String::new, |columns| format!("stty rows 24 cols {columns}\n"));
+    fs::write(&typed, format!("{sized}exec '{HYTHE}' {}\n", words.join(" "))).unwrap();
     let shell = format!("sh '{}'", typed.display());
     let mut command = Command::new("script");
     command.args(["--quiet", "--command", &shell]).arg(&typescript).env_clear();

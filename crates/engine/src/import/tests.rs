@@ -60,7 +60,8 @@ fn allocations_are_told_apart() {
     assert_eq!(odd(r#""0": {}"#), "\"0\" is not a port");
     assert!(odd(r#""1": {"directory": 3}"#).contains("invalid type"));
     let times = r#""assigned_at": "x", "last_used_at": "x""#;
-    assert_eq!(odd(&format!(r#""1": {{"directory": "/", {times}}}"#)), "\"x\" is not a time");
+    let timeless = odd(&format!(r#""1": {{"directory": "/", {times}}}"#));
+    assert!(timeless.starts_with("\"x\" is not a time"), "{timeless}");
     let relative = odd(&format!(r#""1": {{"directory": "w", {times}}}"#));
     assert_eq!(relative, "its directory is not an absolute path");
     let later = portpls::entries(br#"{"version": 2, "allocations": {}}"#);

@@ -77,15 +77,14 @@ pub(super) fn insert(
             }
             Holder::List(list, index) => draft.insert_item(&document.lists[list], index, &entry),
         }
-    } else if let Some((list, name)) =
-        table.split_last().and_then(|(name, above)| Some((inline_table(document, above)?, name)))
-    {
+    } else if let Some((list, missing)) = (1..table.len()).rev().find_map(|above| {
+        let (above, missing) = table.split_at(above);
+        Some((inline_table(document, above)?, missing))
+    }) {
         let list = &document.lists[list];
-        draft.insert_item(
-            list,
-            list.items.len(),
-            &format!("{} = {{ {entry} }}", entries::key(name)),
-        );
+        let within = |entry: String, name: &&str| format!("{} = {{ {entry} }}", entries::key(name));
+        let entry = missing.iter().rev().fold(entry, within);
+        draft.insert_item(list, list.items.len(), &entry);
     } else {
         insert_table(document, &mut draft, table, entry);
     }
