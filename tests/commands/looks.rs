@@ -12,11 +12,11 @@ use crate::support::World;
 /// What is looked at, and the name of its pictures.
 const COMMANDS: [(&str, &[&str]); 6] = [
     ("list", &["list"]),
-    ("show", &["show", "web"]),
+    ("show", &["show", "web", "-C", "shop"]),
     ("map", &["map"]),
     ("log", &["log"]),
-    ("env", &["env"]),
-    ("config-show", &["config", "show", "--origin"]),
+    ("env", &["env", "-C", "shop"]),
+    ("config-show", &["config", "show", "--origin", "-C", "shop"]),
 ];
 
 /// A machine with three reservations, the same each time but for the name of its directory and times.
@@ -24,13 +24,9 @@ fn world() -> World {
     let world = World::new();
     world.config("[ports]\nrange = \"26000-26999\"\nexclude = [\"26100-26199\"]\n");
     let (shop, blog) = (world.repository("shop"), world.dir("a-blog-with-a-rather-long-name"));
-    world.git(&world.root(), &["init", "--quiet", "--initial-branch=main"]);
-    fs::write(
-        world.root().join("hythe.toml"),
-        "[services.web]\nport = 26001\n[env]\nURL = \"{port}\"\n",
-    )
-    .unwrap();
-    world.reserve(&world.root(), &["web", "--task", "fix-1", "--agent", "claude"]);
+    let declared = "[services.web]\nport = 26001\n[env]\nURL = \"http://localhost:{port}\"\n";
+    fs::write(shop.join("hythe.toml"), declared).unwrap();
+    world.reserve(&shop, &["web", "--task", "fix-1", "--agent", "claude"]);
     world.reserve(&shop, &["api", "--prefer", "26500", "--ttl", "2h"]);
     world.reserve(&blog, &["@blog/admin", "--prefer", "26990", "--lock"]);
     world

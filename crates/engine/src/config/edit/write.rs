@@ -82,8 +82,11 @@ pub(super) fn insert(
         Some((inline_table(document, above)?, missing))
     }) {
         let list = &document.lists[list];
-        let within = |entry: String, name: &&str| format!("{} = {{ {entry} }}", entries::key(name));
-        let entry = missing.iter().rev().fold(entry, within);
+        let entry = match missing {
+            [name] => format!("{} = {{ {entry} }}", entries::key(name)),
+            // Others of these tables may stand there with dotted keys, and a table is begun once.
+            names => format!("{}.{entry}", entries::dotted(names)),
+        };
         draft.insert_item(list, list.items.len(), &entry);
     } else {
         insert_table(document, &mut draft, table, entry);
