@@ -159,9 +159,14 @@ impl<'a> Engine<'a> {
     fn elsewhere(&self, directory: &Path) -> Result<Self, Error> {
         let place = locate(self.system, directory)?;
         let config = Config::load(&self.home.config, &place, Overrides::default())?;
+        Ok(self.at(place, config))
+    }
+
+    /// Hythe as it is for another place, under this configuration of it. Plugins are loaded once.
+    fn at(&self, place: Place, config: Config) -> Self {
         let Self { system, report, home, .. } = *self;
         let strategies = Rc::clone(&self.strategies);
-        Ok(Self { system, report, place, config, strategies, home, untold: RefCell::default() })
+        Self { system, report, place, config, strategies, home, untold: RefCell::default() }
     }
 
     /// The directory the engine works for, and the checkout around it.
@@ -248,7 +253,11 @@ impl<'a> Engine<'a> {
 
     /// The project that this place belongs to: as configured, else the name of its repository.
     fn project(&self) -> Option<Label> {
-        project(self.settings(), &self.place)
+        let configured = self.settings().project.as_ref().map(|project| project.value.clone());
+        configured.or_else(|| {
+            let checkout = self.place.checkout.as_ref()?;
+            checkout.name.as_deref().and_then(Label::nearest)
+        })
     }
 
     /// What may be given here, while these ports are reserved and frozen.
@@ -320,13 +329,4 @@ impl<'a> Engine<'a> {
 fn locate(system: &dyn System, directory: &Path) -> Result<Place, Error> {
     let unusable = |error| Error::Place { path: directory.to_owned(), error };
     system.locate(directory).map_err(unusable)
-}
-
-/// The project that a place with these settings belongs to.
-fn project(settings: &Settings, place: &Place) -> Option<Label> {
-    let configured = settings.project.as_ref().map(|project| project.value.clone());
-    configured.or_else(|| {
-        let checkout = place.checkout.as_ref()?;
-        checkout.name.as_deref().and_then(Label::nearest)
-    })
 }

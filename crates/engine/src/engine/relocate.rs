@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Engine, Error, project, strategy};
-use crate::config::Config;
+use super::{Engine, Error};
 use crate::event::Change;
 use crate::ledger::Ledger;
-use crate::place::Place;
-use crate::policy::{KeyDerivation, KeyRequest};
-use crate::reservation::{Key, Realm, Reservation, Scope};
+use crate::reservation::{Realm, Reservation, Scope};
 use crate::shell;
-use crate::wasm::Interface;
 
 /// Says that a directory was moved. Both paths are absolute.
 #[derive(Debug, Clone)]
@@ -43,16 +39,10 @@ struct Route {
     force: bool,
 }
 
-/// A directory that something was moved to, and what holds there.
-struct Destination {
-    place: Place,
-    config: Config,
-}
+/// Hythe as it is in each directory that something was moved to; `None` for one that is not there.
+type Destinations<'a> = BTreeMap<PathBuf, Option<Engine<'a>>>;
 
-/// The directories that something was moved to; `None` for one that is not there.
-type Destinations = BTreeMap<PathBuf, Option<Destination>>;
-
-impl Engine<'_> {
+impl<'a> Engine<'a> {
     /// Lets the reservations of a directory that was moved, and of those below it, keep their ports.
     ///
     /// Each gets its directory's new path, and one that belongs to its directory gets the key that is
@@ -102,7 +92,7 @@ impl Engine<'_> {
         &self,
         ledger: &Ledger,
         route: &Route,
-        destinations: &mut Destinations,
+        destinations: &mut Destinations<'a>,
     ) -> Result<Relocated, Error> {
         let (moving, mut staying): (Vec<_>, Vec<_>) =
             ledger.reservations()?.into_iter().partition(|it| route.takes(&it.directory));
@@ -126,9 +116,9 @@ impl Engine<'_> {
                 continue;
             };
             let mut to = reservation.clone();
-            destination.place.root().clone_into(&mut to.directory);
+            destination.place().root().clone_into(&mut to.directory);
             match (to.scope, &mut to.key.realm) {
-                (Scope::Directory, _) => self.derive_anew(&mut to, destination)?,
+                (Scope::Directory, _) => destination.derive_anew(&mut to)?,
                 (_, Realm::Project(project)) if project.starts_with(&route.from) => {
                     *project = route.follow(project);
                 }
@@ -143,7 +133,7 @@ impl Engine<'_> {
         Ok(relocated)
     }
 
-    fn destination(&self, path: &Path) -> Result<Option<Destination>, Error> {
+    fn destination(&self, path: &Path) -> Result<Option<Self>, Error> {
         let place = match self.system.locate(path) {
             Ok(place) => place,
             Err(error) => match error.kind() {
@@ -152,29 +142,16 @@ impl Engine<'_> {
             },
         };
         let config = self.config.elsewhere(&self.home.config, &place)?;
-        Ok(Some(Destination { place, config }))
+        Ok(Some(self.at(place, config)))
     }
 
-    /// Gives a reservation the key that a request from where it is now would derive.
-    fn derive_anew(
-        &self,
-        reservation: &mut Reservation,
-        destination: &Destination,
-    ) -> Result<(), Error> {
-        let Destination { place, config } = destination;
-        let settings = config.settings();
-        let choice = &settings.strategy.key;
-        let interface = Interface::KeyDerivation;
-        let policy = self.strategies.policy(settings, &choice.value, &choice.origin, interface)?;
-        let project = project(settings, place);
-        let text = policy.derive(&KeyRequest {
-            scope: reservation.scope,
-            service: &reservation.service,
-            place,
-            project: project.as_ref(),
-        })?;
-        reservation.key = Key { realm: strategy::realm(settings, &choice.value), text };
-        reservation.strategy.key = policy.plugin().label();
+    /// Gives a reservation the key that a request from here would derive.
+    fn derive_anew(&self, reservation: &mut Reservation) -> Result<(), Error> {
+        let keys = self.keys([&reservation.service], Some(reservation.scope), false)?;
+        if let Some((key, _)) = keys.into_iter().next() {
+            reservation.key = key;
+            reservation.strategy.key = self.key_policy()?.plugin().label();
+        }
         Ok(())
     }
 }

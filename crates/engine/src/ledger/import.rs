@@ -8,8 +8,8 @@ use crate::time::Timestamp;
 impl Ledger {
     /// Every port that was given back and that nobody has taken since, by port.
     pub fn released_ports(&self) -> Outcome<Vec<ReleasedPort>> {
-        let sql = "SELECT port, realm, key, released_at FROM released ORDER BY port";
-        self.list(sql, [], rows::released)
+        let sql = format!("SELECT {} FROM released ORDER BY port", rows::RELEASED);
+        self.list(&sql, [], rows::released)
     }
 
     /// Writes all of `changes`, their events, and the ports that another ledger says were given back,

@@ -194,12 +194,17 @@ pub(super) fn released(row: &Row<'_>) -> Result<ReleasedPort> {
     })
 }
 
+/// Inserts a port that was given back, its realm, key and time, unless it is reserved, or was given back
+/// here.
+pub(super) const PUT_RELEASED: &str = "INSERT OR IGNORE INTO released SELECT ?1, ?2, ?3, ?4 \
+    WHERE NOT EXISTS (SELECT 1 FROM reservation WHERE port = ?1)";
+
+/// The columns of a port that was given back, in the order of the table.
+pub(super) const RELEASED: &str = "port, realm, key, released_at";
+
 /// Inserts ports that were given back, but for those that are reserved, or were given back here.
 pub(super) fn insert_released(connection: &Connection, released: &[ReleasedPort]) -> Result<()> {
-    let mut insert = connection.prepare(
-        "INSERT OR IGNORE INTO released SELECT ?1, ?2, ?3, ?4 \
-            WHERE NOT EXISTS (SELECT 1 FROM reservation WHERE port = ?1)",
-    )?;
+    let mut insert = connection.prepare(PUT_RELEASED)?;
     for ReleasedPort { port, key, released_at } in released {
         let realm = realm_bytes(&key.realm);
         insert.execute((port.get(), realm, &key.text, released_at.millis()))?;

@@ -18,7 +18,7 @@ use super::error::{fail, io_problem, ledger_error};
 use super::{Ledger, MAX_EVENTS, Outcome, PAGE_SIZE, draft, rows, schema};
 use crate::event::Event;
 use crate::port::Port;
-use crate::reservation::Reservation;
+use crate::reservation::{ReleasedPort, Reservation};
 use crate::time::Timestamp;
 
 /// The largest file that is read: a thousand times what a full ledger takes.
@@ -34,20 +34,11 @@ pub struct Salvage {
     reservations: BTreeMap<i64, Reservation>,
     /// Reservations of which an index knows, by port: the realm and the key, where it knows them.
     indexed: BTreeMap<i64, Option<(Vec<u8>, String)>>,
-    released: BTreeMap<i64, Released>,
+    released: BTreeMap<i64, ReleasedPort>,
     events: BTreeMap<i64, Event>,
     cleaned_at: Timestamp,
     /// How many of the tables are there.
     tables: i64,
-}
-
-/// A port that was given back.
-#[derive(Debug)]
-struct Released {
-    port: Port,
-    realm: Vec<u8>,
-    key: String,
-    at: i64,
 }
 
 /// What became of a damaged ledger.
@@ -147,16 +138,14 @@ impl Salvage {
                     restored.lost.push(reservation.port);
                 }
             }
-            let mut release = transaction.prepare(
-                "INSERT OR IGNORE INTO released SELECT ?1, ?2, ?3, ?4 \
-                    WHERE NOT EXISTS (SELECT 1 FROM reservation WHERE port = ?1)",
-            )?;
+            let mut release = transaction.prepare(rows::PUT_RELEASED)?;
             for (port, key) in self.missing() {
                 let Some((realm, key)) = key else { continue };
                 is_written(release.execute((port.get(), realm, key, at.millis())))?;
             }
-            for Released { port, realm, key, at } in self.released.values() {
-                is_written(release.execute((port.get(), realm, key, at)))?;
+            for ReleasedPort { port, key, released_at } in self.released.values() {
+                let realm = rows::realm_bytes(&key.realm);
+                is_written(release.execute((port.get(), realm, &key.text, released_at.millis())))?;
             }
             let mut record = transaction.prepare(rows::PUT_EVENT)?;
             let mut number = transaction.prepare("UPDATE event SET id = ? WHERE id = ?")?;
@@ -247,16 +236,13 @@ fn read(pages: &[u8]) -> Option<Salvage> {
     let tables = connection.query_row(tables, [], |row| row.get(0)).ok()?;
     let ports = || 1..=i64::from(u16::MAX);
     let reservations = Table { name: "reservation", id: "port", columns: rows::RESERVATION };
-    let released = Table { name: "released", id: "port", columns: "port, realm, key, released_at" };
+    let released = Table { name: "released", id: "port", columns: rows::RELEASED };
     let events = Table { name: "event", id: "id", columns: rows::EVENT };
     let cleaned_at = connection.query_row("SELECT cleaned_at FROM state", [], |row| row.get(0));
     Some(Salvage {
         reservations: reservations.read(connection, ports, rows::reservation),
         indexed: indexed(connection),
-        released: released.read(connection, ports, |row| {
-            let (port, realm, key) = (rows::port(row)?, row.get(1)?, row.get(2)?);
-            Ok(Released { port, realm, key, at: row.get(3)? })
-        }),
+        released: released.read(connection, ports, rows::released),
         events: events.read(connection, || event_ids(connection), rows::event),
         cleaned_at: Timestamp::from_millis(cleaned_at.unwrap_or(0)),
         tables,
