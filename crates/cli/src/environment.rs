@@ -7,12 +7,12 @@ use std::str::FromStr;
 
 use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
+use hythe_document::Failure;
 use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
 use hythe_engine::{Home, Label, Tool};
 
 use crate::args::{Global, SettingFlags};
 use crate::completion;
-use crate::failure::Failure;
 
 /// The variables that are read.
 pub(crate) const VARIABLES: &[&str] = &[

@@ -7,7 +7,6 @@ mod args;
 mod commands;
 mod completion;
 mod environment;
-mod failure;
 mod output;
 
 use std::io;
@@ -16,12 +15,12 @@ use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::{Engine, Host, Notice};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command, Global};
 use crate::environment::Environment;
-use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 
 fn main() -> ProcessExit {

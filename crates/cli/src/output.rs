@@ -12,12 +12,12 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use hythe_document::Failure;
 use hythe_engine::Notice;
 use serde_json::Value;
 
 use crate::args::{ColorChoice, Global};
 use crate::environment;
-use crate::failure::Failure;
 
 /// Where and how this process writes.
 pub(crate) struct Output {

@@ -31,7 +31,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 pub use error::{LedgerError, LedgerProblem};
 pub use events::EventFilter;
 pub use salvage::{Restored, Salvage};
-pub use stamp::Stamp;
+pub use stamp::{Stamp, Stamps};
 
 use crate::event::{Change, Event};
 use crate::port::Port;

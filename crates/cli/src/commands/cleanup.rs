@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{CleanupRequest, Engine};
 
 use super::release;
-use crate::failure::Failure;
 use crate::output::Output;
 
 /// Run the cleanup policies now, and release what they say

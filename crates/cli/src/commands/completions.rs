@@ -1,9 +1,9 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
+use hythe_document::Failure;
 
 use crate::args::Cli;
 use crate::completion::{SHELLS, VARIABLE};
-use crate::failure::Failure;
 use crate::output::Output;
 
 /// Print a completion script for a shell

@@ -1,4 +1,5 @@
 use clap::{Args, Subcommand};
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::config::{Candidate, Setting, option_value};
 use hythe_engine::{Configured, Engine, SetRequest, shell};
 use serde_json::{Value, json};
@@ -6,7 +7,6 @@ use serde_json::{Value, json};
 use super::changed;
 use crate::args::TargetArg;
 use crate::environment::Environment;
-use crate::failure::{ExitCode, Failure};
 use crate::output::{Output, clean, document};
 
 /// Show, check, find and edit the configuration

@@ -3,13 +3,13 @@ mod surroundings;
 
 use anstyle::AnsiColor;
 use clap::Args;
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::config::Overrides;
 use hythe_engine::{DoctorRequest, Engine, Finding, Host, Notice, Status};
 use serde_json::{Value, json};
 
 use self::agent::Agent;
 use crate::environment::Environment;
-use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 use crate::output::lines::Lines;
 

@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, Environment as Variables, EnvironmentRequest, Format};
 use serde_json::{Map, Value, json};
 
 use crate::args::ReserveArgs;
 use crate::environment::Environment;
-use crate::failure::Failure;
 use crate::output::{Output, clean, document};
 
 /// Print environment variables: the ports of the project's services, and what follows from them

@@ -1,9 +1,9 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Configured, Engine, ExcludeRequest, PortRange};
 
 use super::changed;
 use crate::args::TargetArg;
-use crate::failure::Failure;
 use crate::output::{Output, document};
 
 /// Never give these ports: writes them into a configuration file

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::Engine;
 use serde_json::json;
 
-use crate::failure::Failure;
 use crate::output::{self, Output, document};
 
 /// Print the whole ledger as one JSON document, which `hythe import --from hythe` reads

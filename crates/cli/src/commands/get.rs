@@ -1,9 +1,9 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::Engine;
 use serde_json::json;
 
 use crate::args::OneService;
-use crate::failure::Failure;
 use crate::output::Output;
 
 /// Print the reserved port of a service here, or exit with 7

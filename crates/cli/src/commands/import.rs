@@ -2,13 +2,13 @@ use std::path::PathBuf;
 
 use anstyle::AnsiColor;
 use clap::Args;
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::{
     Engine, Fate, ImportNote, ImportReport, ImportRequest, ImportedEntry, Tool, shell,
 };
 use serde_json::{Value, json};
 
 use crate::environment::Environment;
-use crate::failure::{ExitCode, Failure};
 use crate::output::lines::Lines;
 use crate::output::{Output, clean, document};
 

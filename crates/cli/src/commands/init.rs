@@ -1,8 +1,8 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Begun, Contents, Engine, InitRequest, Label, Port, Service};
 use serde_json::json;
 
-use crate::failure::Failure;
 use crate::output::{Output, clean, document};
 
 /// Write a commented hythe.toml here, or with --user your config.toml

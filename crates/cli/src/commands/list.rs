@@ -2,12 +2,11 @@ use std::path::PathBuf;
 
 use anstyle::AnsiColor;
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, Label, ListFilter, Listed, ProjectUse, Scope, Service};
-use serde_json::json;
 
 use super::short;
 use crate::environment::Environment;
-use crate::failure::Failure;
 use crate::output::separated::{Format, separated};
 use crate::output::table::Table;
 use crate::output::{Output, document, listeners};
@@ -72,13 +71,7 @@ impl List {
         }
         let listed = engine.list(&filter)?;
         if output.json {
-            let reservations = listed.iter().map(|listed| document::reservation(&listed.observed));
-            return output.print_json(&json!({
-                "version": 1,
-                "reservations": reservations.collect::<Vec<_>>(),
-                "listeners": listeners::listeners(&listed),
-                "containers": listeners::containers(&listed),
-            }));
+            return output.print_json(&document::listed(&listed));
         }
         match self.format {
             Format::Table if listed.is_empty() => {
@@ -130,15 +123,7 @@ fn table(listed: &[Listed], output: &Output) -> String {
 
 fn projects(projects: &[ProjectUse], output: &Output) -> Result<(), Failure> {
     if output.json {
-        let projects = projects.iter().map(|it| {
-            json!({
-                "project": it.project,
-                "reservations": it.reservations,
-                "directories": it.directories,
-            })
-        });
-        let projects = projects.collect::<Vec<_>>();
-        return output.print_json(&json!({ "version": 1, "projects": projects }));
+        return output.print_json(&document::projects(projects));
     }
     if projects.is_empty() {
         output.note("no reservations");

@@ -1,10 +1,9 @@
 use clap::Args;
-use hythe_engine::Engine;
-use serde_json::json;
+use hythe_document::Failure;
+use hythe_engine::{Engine, Reservation, Target};
 
 use crate::args::OneService;
-use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, document};
 
 /// Lock the reservation of a service here
 ///
@@ -40,19 +39,20 @@ fn set(
     engine: &Engine<'_>,
     output: &Output,
 ) -> Result<(), Failure> {
-    let reservation = engine.set_lock(&one.service, one.scope.scope, locked)?;
+    let target = Target::Services(vec![one.service.clone()], one.scope.scope);
+    for reservation in engine.set_lock(&target, locked)? {
+        tell(&reservation, output)?;
+    }
+    Ok(())
+}
+
+fn tell(reservation: &Reservation, output: &Output) -> Result<(), Failure> {
     if output.json {
-        return output.print_json(&json!({
-            "version": 1,
-            "port": reservation.port,
-            "service": reservation.service,
-            "key": reservation.key.text,
-            "locked": reservation.locked,
-        }));
+        return output.print_json(&document::locked(reservation));
     }
     output.note(&format!(
         "{} port {} (`{}`)",
-        if locked { "locked" } else { "unlocked" },
+        if reservation.locked { "locked" } else { "unlocked" },
         reservation.port,
         reservation.service,
     ));

@@ -2,13 +2,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{
     Engine, Event, EventFilter, EventKind, Host, Label, Port, Service, System, Timestamp,
 };
 
 use super::short;
 use crate::environment::Environment;
-use crate::failure::Failure;
 use crate::output::{Output, clean, json};
 
 /// Show what happened to reservations, oldest first

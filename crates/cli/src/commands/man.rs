@@ -2,9 +2,9 @@ use std::io;
 
 use clap::{Args, CommandFactory};
 use clap_mangen::Man as Page;
+use hythe_document::Failure;
 
 use crate::args::Cli;
-use crate::failure::Failure;
 use crate::output::Output;
 
 /// Print a manual page, for `man -l -`

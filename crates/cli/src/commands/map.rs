@@ -1,11 +1,10 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, PortMap, PortRange, PortState};
-use serde_json::json;
 
-use crate::failure::Failure;
-use crate::output::Output;
 use crate::output::lines::Lines;
 use crate::output::picture::{Mark, Picture};
+use crate::output::{Output, document};
 
 /// Show a picture of the range: free, reserved, listening, held by others, frozen, excluded
 #[derive(Debug, Args)]
@@ -22,12 +21,7 @@ impl Map {
             output.note(&format!("who listens cannot be told: {reason}"));
         }
         if output.json {
-            let runs: Vec<_> = map
-                .runs()
-                .into_iter()
-                .map(|(ports, state)| json!({ "ports": ports, "state": state.word() }))
-                .collect();
-            return output.print_json(&json!({ "version": 1, "range": map.range, "ports": runs }));
+            return output.print_json(&document::map(&map));
         }
         let marks: Vec<_> = map.states.iter().map(|state| mark(*state)).collect();
         let picture = Picture { range: map.range, marks: &marks, given: None };

@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Change, Engine, RelocateRequest, Relocated};
 use serde_json::{Value, json};
 
 use crate::environment::Environment;
-use crate::failure::Failure;
 use crate::output::{Output, document};
 
 /// Let the reservations of a directory that was moved or renamed keep their ports

@@ -12,9 +12,9 @@ mod subject;
 mod test;
 
 use clap::Subcommand;
+use hythe_document::Failure;
 use hythe_engine::Engine;
 
-use crate::failure::Failure;
 use crate::output::Output;
 
 /// Look at policy plugins, write, test, measure, pin and remove them

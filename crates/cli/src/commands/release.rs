@@ -1,8 +1,8 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Change, Engine, Label, Port, ReleaseRequest, Service, Target};
 
 use crate::args::ScopeArg;
-use crate::failure::Failure;
 use crate::output::{Output, document};
 
 /// Give reservations back
@@ -48,7 +48,8 @@ impl Release {
             }
             None => Target::Services(self.services.clone(), self.scope.scope),
         };
-        let request = ReleaseRequest { target, force: self.force, dry_run: self.dry_run };
+        let request =
+            ReleaseRequest { target, elsewhere: false, force: self.force, dry_run: self.dry_run };
         let released = engine.release(&request)?;
         say(&released, self.dry_run, output)
     }

@@ -1,12 +1,12 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, Explanation, Outcome, Port, ReserveRequest, Reserved, Service};
 use serde_json::{Value, json};
 
 use crate::args::{ReserveArgs, ScopeArg};
 use crate::environment::Environment;
-use crate::failure::Failure;
 use crate::output::{Output, document};
 
 /// Print the port of each service here, reserving what is missing

@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::invocation::{Added, Invocation, InvocationError, Template};
 use hythe_engine::{Engine, Held, Port, Reservation, ReserveRequest, Service, shell};
 use serde_json::{Value, json};
@@ -17,7 +18,6 @@ use self::attendance::{Attendance, Served};
 use self::launch::{Launch, MOST_SERVICES};
 use crate::args::{AskArgs, ScopeArg};
 use crate::environment::Environment;
-use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 
 pub(crate) use launch::take_over;

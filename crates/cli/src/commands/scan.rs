@@ -1,5 +1,6 @@
 use anstyle::AnsiColor;
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{
     AdoptRequest, Adopted, Configured, Engine, ExcludeRequest, Found, PortRange, PortSet,
     ScanRequest, compact,
@@ -8,12 +9,11 @@ use serde_json::{Value, json};
 
 use super::changed;
 use crate::args::TargetArg;
-use crate::failure::Failure;
 use crate::output::document::shortened;
 use crate::output::lines::Lines;
 use crate::output::separated::{Format, separated};
 use crate::output::table::Table;
-use crate::output::{Output, clean, document, listeners};
+use crate::output::{Output, clean, document};
 
 /// Show who listens: process, user, directory and container, and whether the port is reserved
 ///
@@ -164,9 +164,9 @@ fn port(found: &Found) -> Value {
         "port": found.port,
         "addresses": found.holder.addresses,
         "hidden": found.holder.hidden,
-        "users": found.holder.users.iter().map(|user| listeners::user(*user)).collect::<Vec<_>>(),
-        "listeners": listeners::processes(found.port, holder, ownership),
-        "containers": listeners::publishers(found.port, holder, ownership),
+        "users": found.holder.users.iter().map(|user| document::user(*user)).collect::<Vec<_>>(),
+        "listeners": document::processes(found.port, holder, ownership),
+        "containers": document::publishers(found.port, holder, ownership),
         "reservation": found.reserved.as_ref().map(document::reservation),
     })
 }
@@ -181,7 +181,7 @@ fn cells(found: &Found) -> [String; COLUMNS.len()] {
         found.port.to_string(),
         joined(holder.addresses.iter().map(ToString::to_string).collect()),
         joined(holder.processes.iter().map(|process| process.pid.to_string()).collect()),
-        joined(holder.users.iter().map(|user| listeners::user_name(*user)).collect()),
+        joined(holder.users.iter().map(|user| document::user_name(*user)).collect()),
         process.map(|process| process.command.clone()).unwrap_or_default(),
         place.map(|place| place.directory.display().to_string()).unwrap_or_default(),
         joined(holder.containers.iter().map(|container| container.name.clone()).collect()),

@@ -1,12 +1,11 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{
     Assertion, Engine, Event, EventFilter, Listed, Listening, Liveness, Named, Shown,
 };
-use serde_json::json;
 
 use super::short;
 use crate::args::ScopeArg;
-use crate::failure::Failure;
 use crate::output::{Output, clean, document, listeners};
 
 /// Show one reservation: its facts, why it has this port, who listens, its history
@@ -68,16 +67,7 @@ impl Show {
         let holder = shown.listed.as_ref().map_or(&shown.holder, |listed| &listed.holder).as_ref();
         let ownership = shown.listed.as_ref().and_then(|listed| listed.ownership.as_ref());
         if output.json {
-            let history: Vec<_> = events.iter().map(Event::document).collect();
-            let reservation =
-                shown.listed.as_ref().map(|listed| document::reservation(&listed.observed));
-            return output.print_json(&json!({
-                "version": 1,
-                "reservation": reservation,
-                "listeners": listeners::processes(shown.port, holder, ownership),
-                "containers": listeners::publishers(shown.port, holder, ownership),
-                "history": history,
-            }));
+            return output.print_json(&document::shown(&shown, &events));
         }
         let mut lines = match &shown.listed {
             Some(listed) => facts(listed),

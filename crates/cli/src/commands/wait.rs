@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, Named, Until, WaitRequest};
 use serde_json::{Value, json};
 
 use crate::args::ScopeArg;
-use crate::failure::Failure;
-use crate::output::{Output, listeners};
+use crate::output::{Output, document};
 
 /// Wait until your server listens on the reserved port
 ///
@@ -64,7 +64,7 @@ impl Wait {
                 })
             })
             .collect();
-        let who = |of: listeners::Of| -> Vec<Value> {
+        let who = |of: document::Of| -> Vec<Value> {
             let who = waited.iter().flat_map(|waited| {
                 of(waited.port, waited.holder.as_ref(), waited.ownership.as_ref())
             });
@@ -73,8 +73,8 @@ impl Wait {
         output.print_json(&json!({
             "version": 1,
             "ports": ports,
-            "listeners": who(listeners::processes),
-            "containers": who(listeners::publishers),
+            "listeners": who(document::processes),
+            "containers": who(document::publishers),
         }))
     }
 }

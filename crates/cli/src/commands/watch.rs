@@ -2,11 +2,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::{Engine, Watcher};
 
 use super::log::{EventArgs, line};
 use crate::environment::Environment;
-use crate::failure::{ExitCode, Failure};
 use crate::output::Output;
 
 /// Show what happens to reservations while it happens

@@ -1,109 +1,15 @@
-//! The JSON documents. docs/schema holds their schemas; tests validate against them.
+//! The JSON documents that the command line has. docs/schema holds their schemas; tests validate
+//! against them.
 
 use std::path::Path;
 use std::time::Duration;
 
-use hythe_engine::{
-    Change, Cost, Explanation, FoundPlugin, Liveness, Observed, PluginFacts, Reserved, TypicalCall,
+pub(crate) use hythe_document::{
+    Of, listed, locked, map, path, processes, projects, publishers, released, reservation,
+    reserved, shown, user, user_name,
 };
+use hythe_engine::{Cost, FoundPlugin, PluginFacts, TypicalCall};
 use serde_json::{Value, json};
-
-/// One reservation.
-pub(crate) fn reservation(observed: &Observed) -> Value {
-    let Observed { reservation, owner, listening, .. } = observed;
-    let owner = reservation.owner.as_ref().map(|process| {
-        let alive = match owner {
-            Some(Liveness::Alive) => Some(true),
-            Some(Liveness::Dead) => Some(false),
-            Some(Liveness::Unknown) | None => None,
-        };
-        json!({ "pid": process.pid, "started_at": process.started_at, "alive": alive })
-    });
-    json!({
-        "port": reservation.port,
-        "scope": reservation.scope,
-        "directory": path(&reservation.directory),
-        "service": reservation.service,
-        "project": reservation.project,
-        "task": reservation.task,
-        "agent": reservation.agent,
-        "lease": reservation.lease,
-        "locked": reservation.locked,
-        "owner": owner,
-        "created_at": reservation.created_at,
-        "last_used_at": reservation.last_used_at,
-        "expires_at": reservation.expires_at(),
-        "listening": listening,
-        "key": reservation.key.text,
-        "strategy": reservation.strategy,
-    })
-}
-
-/// A path, with U+FFFD for what is not UTF-8: the reservation's key has the exact bytes.
-pub(crate) fn path(path: &Path) -> Value {
-    path.to_string_lossy().into()
-}
-
-/// The answer for one service of `reserve`.
-pub(crate) fn reserved(reserved: &Reserved) -> Value {
-    let mut document = json!({
-        "port": reserved.observed.reservation.port,
-        "outcome": reserved.outcome.word(),
-        "reservation": reservation(&reserved.observed),
-    });
-    if let Some(explanation) = &reserved.explanation {
-        document["explanation"] = self::explanation(explanation);
-    }
-    document
-}
-
-fn explanation(explanation: &Explanation) -> Value {
-    let calls = explanation.calls.iter().map(|call| {
-        json!({
-            "policy": call.policy,
-            "plugin": call.plugin,
-            "selected_by": call.selected_by,
-            "options": call.options,
-            "told": call.told,
-            "answered": call.answered,
-            "load_microseconds": u64::try_from(call.load.as_micros()).unwrap_or(u64::MAX),
-            "call_microseconds": u64::try_from(call.call.as_micros()).unwrap_or(u64::MAX),
-        })
-    });
-    let skipped = explanation
-        .skipped
-        .runs()
-        .iter()
-        .map(|(range, refusal)| json!({ "ports": range, "reason": refusal.to_string() }));
-    json!({
-        "decision": explanation.decision,
-        "wish": explanation.wish.map(hythe_engine::Wish::word),
-        "policies": calls.collect::<Vec<_>>(),
-        "skipped": skipped.collect::<Vec<_>>(),
-    })
-}
-
-/// What was released, or would be.
-pub(crate) fn released(changes: &[Change], dry_run: bool) -> Value {
-    let released = changes.iter().map(|change| {
-        let reservation = change.reservation();
-        let (policy, reason) = match change {
-            Change::Released { policy, reason, .. } => (policy.as_deref(), Some(reason.as_str())),
-            _ => (None, None),
-        };
-        json!({
-            "port": reservation.port,
-            "scope": reservation.scope,
-            "directory": path(&reservation.directory),
-            "service": reservation.service,
-            "project": reservation.project,
-            "key": reservation.key.text,
-            "policy": policy,
-            "reason": reason,
-        })
-    });
-    json!({ "version": 1, "dry_run": dry_run, "released": released.collect::<Vec<_>>() })
-}
 
 /// What changed in a configuration file, or would.
 pub(crate) fn configured(file: &Path, changes: &[String], dry_run: bool) -> Value {

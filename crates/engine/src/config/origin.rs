@@ -45,6 +45,8 @@ pub enum Origin {
     Environment(&'static str),
     /// On the command line, by the flag's name with its dashes.
     Flag(&'static str),
+    /// In a request of the HTTP API or of MCP, by the name of the field.
+    Request(&'static str),
 }
 
 impl Origin {
@@ -53,7 +55,7 @@ impl Origin {
     pub const fn position(&self) -> Option<&Position> {
         match self {
             Self::File(position) | Self::Rule { position, .. } => Some(position),
-            Self::BuiltIn | Self::Environment(_) | Self::Flag(_) => None,
+            Self::BuiltIn | Self::Environment(_) | Self::Flag(_) | Self::Request(_) => None,
         }
     }
 
@@ -78,6 +80,7 @@ impl fmt::Display for Origin {
                 write!(f, "{position} ([[directory]] match = {pattern:?})")
             }
             Self::Environment(name) | Self::Flag(name) => f.pad(name),
+            Self::Request(name) => write!(f, "`{name}` of the request"),
         }
     }
 }

@@ -24,7 +24,8 @@ impl Engine<'_> {
                 if matches!(request.target, Target::Below) {
                     self.may_release_below(&reservations)?;
                 }
-                reservations.iter().try_for_each(|reservation| self.may_release(reservation))?;
+                let may = |reservation| self.may_release(reservation, request.elsewhere);
+                reservations.iter().try_for_each(may)?;
             }
             let reason = "asked to".to_owned();
             let release = |reservation| Change::Released {
@@ -88,36 +89,26 @@ impl Engine<'_> {
         })
     }
 
-    /// Locks or unlocks the reservation of a service in this place. A locked reservation keeps its
-    /// port whatever policies say.
-    pub fn set_lock(
-        &self,
-        service: &Service,
-        scope: Option<Scope>,
-        locked: bool,
-    ) -> Result<Reservation, Error> {
-        let target = Target::Services(vec![service.clone()], scope);
-        let targets = self.locate_targets(&target)?;
-        let Some(ledger) = self.ledger()? else { return Err(nothing(&target)) };
+    /// Locks or unlocks reservations: all or none. A locked reservation keeps its port whatever
+    /// policies say. The answer is how they are now.
+    pub fn set_lock(&self, target: &Target, locked: bool) -> Result<Vec<Reservation>, Error> {
+        let targets = self.locate_targets(target)?;
+        let Some(ledger) = self.ledger()? else { return Err(nothing(target)) };
         self.find_targets(&ledger, &targets)?;
         drop(ledger);
         self.writing(|ledger| {
-            let found = match &ledger {
-                Some(ledger) => self.find_targets(ledger, &targets)?,
-                None => Vec::new(),
-            };
-            let Some(mut reservation) = found.into_iter().next() else {
-                return Err(missing(service));
-            };
-            if reservation.locked != locked {
+            let Some(found) = &ledger else { return Err(nothing(target)) };
+            let mut reservations = self.find_targets(found, &targets)?;
+            let mut changes = Vec::new();
+            for reservation in reservations.iter_mut().filter(|it| it.locked != locked) {
                 reservation.locked = locked;
-                let change = match locked {
+                changes.push(match locked {
                     true => Change::Locked(reservation.clone()),
                     false => Change::Unlocked(reservation.clone()),
-                };
-                self.commit(ledger, &[change], false)?;
+                });
             }
-            Ok(reservation)
+            self.commit(ledger, &changes, false)?;
+            Ok(reservations)
         })
     }
 
@@ -221,7 +212,7 @@ impl Engine<'_> {
         }
     }
 
-    fn may_release(&self, reservation: &Reservation) -> Result<(), Error> {
+    fn may_release(&self, reservation: &Reservation, elsewhere: bool) -> Result<(), Error> {
         let Reservation { port, service, directory, .. } = reservation;
         let refused = |why: String| {
             Err(Error::Refused {
@@ -234,7 +225,8 @@ impl Engine<'_> {
         }
         let mine = [self.place.root(), &self.place.directory];
         let related = |mine: &&Path| directory.starts_with(mine);
-        if reservation.scope == Scope::Directory && !mine.iter().any(related) {
+        let of_here = reservation.scope != Scope::Directory || mine.iter().any(related);
+        if !of_here && !elsewhere {
             return refused(format!("it belongs to {}", directory.display()));
         }
         Ok(())

@@ -97,6 +97,8 @@ impl Outcome {
 pub struct ReleaseRequest {
     /// Which.
     pub target: Target,
+    /// Whether those of other directories are meant as well.
+    pub elsewhere: bool,
     /// Whether locked reservations and those of other directories are meant as well.
     pub force: bool,
     /// Whether nothing is to be written.

@@ -54,8 +54,7 @@ impl Engine<'_> {
     /// The port of each service in this place, reserving what is missing: all of them or none.
     pub fn reserve(&self, request: &ReserveRequest) -> Result<Vec<Reserved>, Error> {
         let wants = self.wants(request)?;
-        let found = self.ledger()?.map_or(Ok(Vec::new()), |ledger| find_all(&ledger, &wants))?;
-        if let Some((answers, fresh)) = self.warm(found, &wants, request) {
+        if let Some((answers, fresh)) = self.warm(&wants, request)? {
             tracing::debug!(fresh, "every reservation is there");
             if fresh || request.dry_run {
                 return Ok(answers);
@@ -90,16 +89,24 @@ impl Engine<'_> {
         }
     }
 
+    /// What [`Self::reserve`] answers when nothing is to be written, not even that they were used;
+    /// `None` when something is. Takes no lock and waits for nobody.
+    pub fn reserved(&self, request: &ReserveRequest) -> Result<Option<Vec<Reserved>>, Error> {
+        let wants = self.wants(request)?;
+        let warm = self.warm(&wants, request)?;
+        Ok(warm.filter(|(_, fresh)| *fresh || request.dry_run).map(|(answers, _)| answers))
+    }
+
     /// The answers, when the ledger has them all and nothing but their use is to be written, and
     /// whether even that is recorded.
     fn warm(
         &self,
-        found: Vec<Reservation>,
         wants: &[Want<'_>],
         request: &ReserveRequest,
-    ) -> Option<(Vec<Reserved>, bool)> {
+    ) -> Result<Option<(Vec<Reserved>, bool)>, Error> {
+        let found = self.ledger()?.map_or(Ok(Vec::new()), |ledger| find_all(&ledger, wants))?;
         if found.len() < wants.len() {
-            return None;
+            return Ok(None);
         }
         let now = self.system.now();
         let mut answers = Vec::with_capacity(wants.len());
@@ -108,10 +115,10 @@ impl Engine<'_> {
             let standing = self.standing(&reservation);
             match self.decide(&reservation, &standing, request) {
                 Decision::Keep | Decision::KeepHeld(_) => {}
-                Decision::Move(_) | Decision::Refuse(_) => return None,
+                Decision::Move(_) | Decision::Refuse(_) => return Ok(None),
             }
             if self.applied(want, &reservation) != reservation {
-                return None;
+                return Ok(None);
             }
             fresh &= plan::is_fresh(&reservation, now);
             answers.push(self.existing(want, reservation, &standing, request));
@@ -119,7 +126,7 @@ impl Engine<'_> {
         if fresh || request.dry_run {
             answers.iter().for_each(|answer| self.tell_if_kept(answer, request));
         }
-        Some((answers, fresh))
+        Ok(Some((answers, fresh)))
     }
 
     pub(super) fn decide(

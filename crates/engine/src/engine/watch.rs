@@ -1,21 +1,21 @@
 //! `watch`: events while they happen.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Engine, Error};
 use crate::event::Event;
-use crate::ledger::{EventFilter, Stamp};
+use crate::ledger::{EventFilter, Stamp, Stamps};
 use crate::time::Timestamp;
 
 /// The most events that are answered at once.
 const BATCH: u32 = 1024;
 
 /// Follows the ledger. It is asked again and again; asked while nothing has happened, it reads the
-/// first bytes of one file.
+/// first bytes of one file. When it is dropped, no other thread of this process may have the ledger
+/// open: SQLite's locks would be lost.
 pub struct Watcher<'e, 'a> {
     engine: &'e Engine<'a>,
-    path: PathBuf,
+    stamps: Stamps,
     /// What is followed: `after` is the last event that was seen.
     filter: EventFilter,
     /// What is answered first.
@@ -36,7 +36,7 @@ impl<'a> Engine<'a> {
     pub fn watch<'e>(&'e self, filter: &EventFilter, past: bool) -> Result<Watcher<'e, 'a>, Error> {
         let mut watcher = Watcher {
             engine: self,
-            path: self.ledger_path(),
+            stamps: Stamps::of(self.ledger_path()),
             filter: filter.clone(),
             past: Vec::new(),
             read: None,
@@ -46,13 +46,13 @@ impl<'a> Engine<'a> {
         };
         // All of it, in batches, as if it happened now.
         let replayed = past && filter.limit.is_none();
-        let read = Stamp::of(&watcher.path)?;
+        let read = watcher.stamps.read()?;
         if !replayed && let Some(ledger) = self.ledger()? {
             watcher.read = read;
             watcher.filter.after = Some(ledger.last_event()?);
             watcher.past = if past { ledger.events(filter)? } else { Vec::new() };
         }
-        tracing::debug!(path = ?watcher.path, after = watcher.filter.after, "watching");
+        tracing::debug!(after = watcher.filter.after, "watching");
         Ok(watcher)
     }
 }
@@ -68,7 +68,7 @@ impl Watcher<'_, '_> {
             return Ok(std::mem::take(&mut self.past));
         }
         let asked = std::mem::replace(&mut self.asked, self.engine.system.now());
-        let found = Stamp::of(&self.path)?;
+        let found = self.stamps.read()?;
         if found.is_some() && found == self.read && !self.gone && !self.behind {
             return Ok(Vec::new());
         }

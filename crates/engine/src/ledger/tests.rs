@@ -292,13 +292,14 @@ fn events_are_followed_in_order_and_in_parts() {
     assert_eq!(below("/work/sho"), [0; 0]);
 
     let path = directory.path().join("ledger.db");
-    let before = Stamp::of(&path).unwrap();
-    assert_eq!(Stamp::of(&path).unwrap(), before, "nothing happened");
+    let mut stamps = Stamps::of(path.clone());
+    let before = stamps.read().unwrap();
+    assert_eq!(stamps.read().unwrap(), before, "nothing happened");
     ledger.commit(at(4), &[Change::Unlocked(reservation(20000, "web"))], false).unwrap();
-    let after = Stamp::of(&path).unwrap();
+    let after = stamps.read().unwrap();
     assert_ne!(after, before);
     assert!(after.unwrap().is_of(&before.unwrap()));
-    assert_eq!(Stamp::of(&path.with_extension("none")).unwrap(), None);
+    assert_eq!(Stamps::of(path.with_extension("none")).read().unwrap(), None);
 }
 
 #[test]

@@ -87,7 +87,8 @@ impl Walk {
             18 => Target::Below,
             _ => Target::Project(self.random.pick(&["shop", "blog"]).parse().unwrap()),
         };
-        ReleaseRequest { target, force: self.random.chance(50), dry_run: false }
+        let force = self.random.chance(50);
+        ReleaseRequest { target, elsewhere: false, force, dry_run: false }
     }
 
     pub(crate) fn cleanup_request(&mut self) -> CleanupRequest {

@@ -11,7 +11,7 @@ use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
 use hythe_engine::{
     Change, CheckoutKind, CleanupRequest, Engine, Error, ErrorKind, Event, EventFilter, EventKind,
     Home, Ledger, ListFilter, Notice, Outcome, Port, Provenance, ReleaseRequest, Reservation,
-    ReserveRequest, System, Timestamp,
+    ReserveRequest, System, Target, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -270,8 +270,8 @@ impl Walk {
                 engine.cleanup(&CleanupRequest { dry_run, ..request }).map(released)
             }
             Operation::Lock(service, scope, locked) => engine
-                .set_lock(&service, scope, locked)
-                .map(|reservation| vec![(None, reservation.port)]),
+                .set_lock(&Target::Services(vec![service], scope), locked)
+                .map(|locked| locked.iter().map(|it| (None, it.port)).collect()),
         })
     }
 

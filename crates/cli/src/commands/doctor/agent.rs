@@ -8,11 +8,11 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use hythe_document::Failure;
 use hythe_engine::Home;
 use hythe_engine::config::quoted;
 use serde_json::json;
 
-use crate::failure::Failure;
 use crate::output::Output;
 
 /// An agent that runs commands in a sandbox.

@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{AddRequest, Declared, Engine};
 use serde_json::json;
 
 use crate::args::TargetArg;
 use crate::commands::changed;
-use crate::failure::Failure;
 use crate::output::{Output, document};
 
 /// Declare a plugin in a configuration file, pinned by its digest

@@ -1,10 +1,10 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{BenchReport, Engine};
 use serde_json::json;
 
 use super::costs;
 use super::subject::SubjectArg;
-use crate::failure::Failure;
 use crate::output::lines::Lines;
 use crate::output::{Output, document};
 

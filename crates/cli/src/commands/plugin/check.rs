@@ -1,9 +1,9 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{CheckReport, Checked, Engine};
 use serde_json::{Value, json};
 
 use super::subject::SubjectArg;
-use crate::failure::Failure;
 use crate::output::lines::Lines;
 use crate::output::{Output, document};
 

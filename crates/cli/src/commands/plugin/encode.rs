@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::Engine;
 use serde_json::json;
 
-use crate::failure::Failure;
 use crate::output::{Output, document};
 
 /// Make a plugin of a core module: the last step of building one

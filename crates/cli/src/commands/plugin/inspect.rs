@@ -1,9 +1,9 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, Error, FoundPlugin, Inspection, TypicalCall, Which};
 use serde_json::{Value, json};
 
 use super::subject::SubjectArg;
-use crate::failure::Failure;
 use crate::output::lines::Lines;
 use crate::output::{Output, document};
 

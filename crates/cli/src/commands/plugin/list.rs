@@ -1,8 +1,8 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, FoundPlugin, Interface, PluginFacts};
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
 use crate::output::lines::Lines;
 use crate::output::table::Table;
 use crate::output::{Output, document};

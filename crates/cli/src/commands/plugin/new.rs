@@ -1,8 +1,8 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, Language};
 use serde_json::json;
 
-use crate::failure::Failure;
 use crate::output::{Output, clean, document};
 
 /// Begin a plugin: a directory with a policy that builds, its cases, and what to do next

@@ -1,9 +1,9 @@
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, RemoveRequest};
 
 use super::add::report;
 use crate::args::TargetArg;
-use crate::failure::Failure;
 use crate::output::Output;
 
 /// Take a plugin out of a configuration file, with its options and whatever selects it there

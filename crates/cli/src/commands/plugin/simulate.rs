@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use anstyle::AnsiColor;
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::{Engine, Port, PortRange, Report, Scope, Simulated, Workload};
 use serde_json::{Value, json};
 
 use super::costs;
 use super::subject::OptionArgs;
-use crate::failure::Failure;
 use crate::output::lines::Lines;
 use crate::output::picture::{Mark, Picture};
 use crate::output::{Output, document};

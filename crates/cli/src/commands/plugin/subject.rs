@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use hythe_document::Failure;
 use hythe_engine::config::option_value;
 use hythe_engine::{Engine, Subject, shell};
 use serde_json::Value;
-
-use crate::failure::Failure;
 
 /// A plugin that a command is about.
 #[derive(Debug, Args)]

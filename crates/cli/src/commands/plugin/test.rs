@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use clap::Args;
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::{
     Check, CheckOutcome, Engine, Subject, Suite, TestReport, TestRequest, Which, shell,
 };
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::costs;
 use super::subject::SubjectArg;
-use crate::failure::{ExitCode, Failure};
 use crate::output::lines::Lines;
 use crate::output::{Output, clean, document};
 

@@ -19,6 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use hythe_document::{ExitCode, Failure};
 use hythe_engine::Hold;
 use hythe_engine::invocation::Invocation;
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -26,8 +27,6 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-
-use crate::failure::{ExitCode, Failure};
 
 /// What the waiting process is called in a list of processes, and how it is told from any other.
 const NAME: &str = "hythe: waits to become a command";

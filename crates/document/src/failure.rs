@@ -1,4 +1,4 @@
-//! How a command fails: what is said, and the exit code.
+//! How a request fails: what is said, and the exit code that a command ends with.
 
 use std::io;
 
@@ -8,24 +8,37 @@ use serde_json::json;
 /// The exit codes. They are part of the interface: docs/cli.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum ExitCode {
+pub enum ExitCode {
+    /// It is done.
     Done = 0,
+    /// Something that nobody could foresee.
     Unexpected = 1,
+    /// What was asked for makes no sense.
     Usage = 2,
+    /// The configuration is wrong.
     Configuration = 3,
+    /// A policy or plugin failed or refused.
     Policy = 4,
+    /// There is no free port.
     NoFreePort = 5,
+    /// The lock was not had in time.
     LockTimeout = 6,
+    /// What was asked for is not there, or not so.
     NotFound = 7,
+    /// It is locked, in use, or somebody else's.
     Refused = 8,
+    /// The ledger is damaged or cannot be written.
     Ledger = 9,
+    /// `run`: the command cannot be executed.
     NotExecutable = 126,
+    /// `run`: the command is not found.
     CommandNotFound = 127,
 }
 
 impl ExitCode {
     /// The word for it in JSON.
-    const fn word(self) -> &'static str {
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Unexpected => "unexpected",
@@ -58,18 +71,23 @@ impl From<ErrorKind> for ExitCode {
     }
 }
 
-/// A command that failed.
+/// A request that failed.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) code: ExitCode,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+pub struct Failure {
+    /// What kind of failure it is.
+    pub code: ExitCode,
+    /// What failed, on which subject.
+    pub message: String,
+    /// What can be done about it.
+    pub hint: Option<String>,
     /// More for programs, beside the message.
-    pub(crate) details: serde_json::Value,
+    pub details: serde_json::Value,
 }
 
 impl Failure {
-    pub(crate) fn usage(message: &str, hint: Option<&str>) -> Self {
+    /// A request that makes no sense.
+    #[must_use]
+    pub fn usage(message: &str, hint: Option<&str>) -> Self {
         Self {
             code: ExitCode::Usage,
             message: message.to_owned(),
@@ -78,7 +96,9 @@ impl Failure {
         }
     }
 
-    pub(crate) fn configuration(message: &str, hint: &str) -> Self {
+    /// A configuration, or an environment, that is wrong.
+    #[must_use]
+    pub fn configuration(message: &str, hint: &str) -> Self {
         Self {
             code: ExitCode::Configuration,
             message: message.to_owned(),
@@ -88,12 +108,14 @@ impl Failure {
     }
 
     /// Something that the system refused, which nobody could foresee.
-    pub(crate) fn unexpected(message: String) -> Self {
+    #[must_use]
+    pub fn unexpected(message: String) -> Self {
         Self { code: ExitCode::Unexpected, message, hint: None, details: json!({}) }
     }
 
     /// A result that could not be written.
-    pub(crate) fn output(error: &io::Error) -> Self {
+    #[must_use]
+    pub fn output(error: &io::Error) -> Self {
         Self {
             code: ExitCode::Unexpected,
             message: format!("the result could not be written: {error}"),
@@ -102,8 +124,9 @@ impl Failure {
         }
     }
 
-    /// The document for programs.
-    pub(crate) fn json(&self) -> serde_json::Value {
+    /// The document for programs. Its schema: `error.json`.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
         json!({
             "version": 1,
             "error": {

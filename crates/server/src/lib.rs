@@ -1,0 +1,1 @@
+//! Hythe for programs and agents.
