@@ -171,6 +171,22 @@ pub struct Overrides {
     pub hookless: bool,
 }
 
+impl Overrides {
+    /// These, and where they say nothing, `weaker` ones.
+    #[must_use]
+    pub fn over(self, weaker: &Self) -> Self {
+        let weaker = weaker.clone();
+        Self {
+            range: self.range.or(weaker.range),
+            on_conflict: self.on_conflict.or(weaker.on_conflict),
+            lock_timeout: self.lock_timeout.or(weaker.lock_timeout),
+            project: self.project.or(weaker.project),
+            strategy: weaker.strategy.into_iter().chain(self.strategy).collect(),
+            hookless: self.hookless || weaker.hookless,
+        }
+    }
+}
+
 impl From<Overrides> for Layer {
     fn from(overrides: Overrides) -> Self {
         let Overrides { range, on_conflict, lock_timeout, project, strategy, hookless } = overrides;
