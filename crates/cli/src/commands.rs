@@ -21,6 +21,7 @@ pub(crate) mod release;
 pub(crate) mod reserve;
 pub(crate) mod run;
 pub(crate) mod scan;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod wait;
 pub(crate) mod watch;

@@ -12,7 +12,9 @@
 //! verbs       the engine's verbs for callers that are many and do not wait for each other
 //! ```
 
+mod http;
 pub mod request;
 mod verbs;
 
+pub use http::{Listen, Presence, Settings, Token, serve};
 pub use verbs::{Here, Told, Verbs};

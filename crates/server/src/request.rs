@@ -275,7 +275,8 @@ pub struct Events {
     #[serde(deserialize_with = "number")]
     #[schemars(range(min = 0))]
     pub after: Option<i64>,
-    /// At most this many, the latest; 100 when nothing is said.
+    /// At most this many: the next ones when `after` is said, else the latest. 100 when nothing is
+    /// said.
     #[serde(deserialize_with = "number")]
     #[schemars(range(min = 1, max = 10_000))]
     pub limit: Option<u32>,
@@ -353,6 +354,6 @@ fn existing(directory: PathBuf) -> PathBuf {
     directory.canonicalize().unwrap_or(directory)
 }
 
-fn set<T>(field: &'static str, value: Option<T>) -> Option<Set<T>> {
+pub(crate) fn set<T>(field: &'static str, value: Option<T>) -> Option<Set<T>> {
     value.map(|value| Set { value, origin: Origin::Request(field) })
 }

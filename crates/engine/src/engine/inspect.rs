@@ -129,4 +129,10 @@ impl Engine<'_> {
         let ledger: Option<Ledger> = self.ledger()?;
         Ok(ledger.map_or(Ok(Vec::new()), |ledger| ledger.events(filter))?)
     }
+
+    /// The first `most` of the events that `filter` admits, oldest first, whatever its own limit.
+    pub fn next_events(&self, filter: &EventFilter, most: u32) -> Result<Vec<Event>, Error> {
+        let ledger: Option<Ledger> = self.ledger()?;
+        Ok(ledger.map_or(Ok(Vec::new()), |ledger| ledger.next_events(filter, most))?)
+    }
 }

@@ -1,0 +1,150 @@
+//! An operation of the API: how it is called, what it takes and what it answers. The routes and the
+//! OpenAPI document are made from the same list of them.
+
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::App;
+
+/// An operation, and what carries it out.
+pub(super) struct Operation {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    /// What generated clients call it.
+    id: &'static str,
+    summary: &'static str,
+    query: Option<Value>,
+    body: Option<Value>,
+    answer: Answer,
+    pub(super) handler: MethodRouter<&'static App>,
+}
+
+/// What an operation answers when it succeeds.
+enum Answer {
+    /// A document, by the name of its schema.
+    Document(&'static str),
+    /// A document of this schema.
+    Schema(Value),
+    /// Something else, by its media type.
+    Text(&'static str),
+}
+
+impl Operation {
+    /// A call of `path`, carried out by `handler`.
+    pub(super) fn new<H, T>(
+        (method, filter): (Method, MethodFilter),
+        path: &'static str,
+        (id, summary): (&'static str, &'static str),
+        handler: H,
+    ) -> Self
+    where
+        H: axum::handler::Handler<T, &'static App>,
+        T: 'static,
+    {
+        let answer = Answer::Schema(json!({ "type": "object" }));
+        let handler = on(filter, handler);
+        Self { method, path, id, summary, query: None, body: None, answer, handler }
+    }
+
+    /// What its query may say.
+    pub(super) fn query<T: JsonSchema>(self) -> Self {
+        Self { query: Some(schema::<T>()), ..self }
+    }
+
+    /// What its body says.
+    pub(super) fn body<T: JsonSchema>(self) -> Self {
+        Self { body: Some(schema::<T>()), ..self }
+    }
+
+    /// It answers with a document, whose schema has this name.
+    pub(super) fn answers(self, schema: &'static str) -> Self {
+        Self { answer: Answer::Document(schema), ..self }
+    }
+
+    /// It answers with a document of this schema.
+    pub(super) fn answers_with(self, schema: Value) -> Self {
+        Self { answer: Answer::Schema(schema), ..self }
+    }
+
+    /// It answers with text of this media type.
+    pub(super) fn answers_text(self, media: &'static str) -> Self {
+        Self { answer: Answer::Text(media), ..self }
+    }
+
+    /// The OpenAPI operation object; `failure` is how it fails.
+    pub(super) fn document(&self, failure: &Value) -> Value {
+        let content = match &self.answer {
+            Answer::Document(name) => {
+                json!({ "application/json": { "schema": { "$ref": reference(name) } } })
+            }
+            Answer::Schema(schema) => json!({ "application/json": { "schema": schema } }),
+            Answer::Text(media) => {
+                let mut content = Map::new();
+                content.insert((*media).to_owned(), json!({ "schema": { "type": "string" } }));
+                content.into()
+            }
+        };
+        let mut operation = json!({
+            "operationId": self.id,
+            "summary": self.summary,
+            "responses": {
+                "200": { "description": "It is done.", "content": content },
+                "default": failure,
+            },
+        });
+        let mut parameters = self.in_path();
+        parameters.extend(self.query.iter().flat_map(in_query));
+        if !parameters.is_empty() {
+            operation["parameters"] = parameters.into();
+        }
+        if let Some(body) = &self.body {
+            let content = json!({ "application/json": { "schema": body } });
+            operation["requestBody"] = json!({ "required": true, "content": content });
+        }
+        operation
+    }
+
+    /// The parameters that stand in braces in the path: all of them are ports.
+    fn in_path(&self) -> Vec<Value> {
+        let braced = self.path.split('/').filter_map(|part| part.strip_prefix('{'));
+        let braced = braced.filter_map(|part| part.strip_suffix('}'));
+        let port = json!({ "type": "integer", "minimum": 1, "maximum": 65535 });
+        let document =
+            |name| json!({ "name": name, "in": "path", "required": true, "schema": port });
+        braced.map(document).collect()
+    }
+}
+
+/// Where the schema of a document is in the OpenAPI document.
+pub(super) fn reference(name: &str) -> String {
+    format!("{SCHEMAS}/{name}")
+}
+
+/// What the references to schemas begin with.
+pub(super) const SCHEMAS: &str = "#/components/schemas";
+
+fn in_query(schema: &Value) -> Vec<Value> {
+    let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
+    let parameter = |(name, schema): (&String, &Value)| {
+        let mut schema = schema.clone();
+        let description = schema.as_object_mut().and_then(|it| it.remove("description"));
+        json!({
+            "name": name,
+            "in": "query",
+            "description": description.unwrap_or_default(),
+            "schema": schema,
+        })
+    };
+    properties.iter().map(parameter).collect()
+}
+
+/// The schema of a type, in one piece.
+fn schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    SchemaGenerator::new(settings).into_root_schema_for::<T>().into()
+}
