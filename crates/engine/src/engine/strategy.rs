@@ -30,7 +30,13 @@ type Place = (wasm::Limits, Option<PathBuf>);
 /// Plugins under the same limits.
 struct Shelf {
     host: PluginHost,
-    loaded: Mutex<BTreeMap<Id, (Option<Version>, Arc<Plugin>)>>,
+    loaded: Mutex<BTreeMap<Id, Loaded>>,
+}
+
+/// A plugin, and what its file was when it was read.
+struct Loaded {
+    version: Option<Version>,
+    plugin: Arc<Plugin>,
 }
 
 /// A plugin by name, what selected it and, unless it is bundled, file and pin: what one configuration
@@ -53,17 +59,17 @@ impl fmt::Debug for Plugins {
 }
 
 impl Plugins {
-    fn shelf(&self, limits: wasm::Limits, cache: Option<&Path>) -> Result<Arc<Shelf>, Error> {
+    fn under(&self, limits: wasm::Limits, cache: Option<&Path>) -> Result<Arc<Shelf>, Error> {
         let place = (limits, cache.map(Path::to_owned));
         // Nothing that can panic is done while it is held.
         let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = shelves.get(&place) {
-            return Ok(Arc::clone(shelf));
+        if let Some(found) = shelves.get(&place) {
+            return Ok(Arc::clone(found));
         }
         let host = PluginHost::new(limits, place.1.clone())?;
-        let shelf = Arc::new(Shelf { host, loaded: Mutex::default() });
-        shelves.insert(place, Arc::clone(&shelf));
-        Ok(shelf)
+        let empty = Arc::new(Shelf { host, loaded: Mutex::default() });
+        shelves.insert(place, Arc::clone(&empty));
+        Ok(empty)
     }
 }
 
@@ -91,7 +97,7 @@ impl<'a> Strategies<'a> {
             stack: limits.stack.value,
             compile_time: limits.compile_time.value,
         };
-        Ok(Self { shelf: plugins.shelf(limits, cache)?, waiting })
+        Ok(Self { shelf: plugins.under(limits, cache)?, waiting })
     }
 
     /// The plugin `name`, which `selected_by` asks for.
@@ -141,10 +147,10 @@ impl<'a> Strategies<'a> {
         // Looked at before it is read: what changes in between is read again the next time.
         let version = path.and_then(version);
         let loaded = || self.shelf.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, plugin)) = loaded().get(&id)
-            && *known == version
+        if let Some(known) = loaded().get(&id)
+            && known.version == version
         {
-            return Ok(Arc::clone(plugin));
+            return Ok(Arc::clone(&known.plugin));
         }
         let plugin = self.shelf.host.load(name, id.1.clone(), source, &*self.waiting)?;
         let plugin = Arc::new(plugin);
@@ -152,7 +158,7 @@ impl<'a> Strategies<'a> {
         if loaded.len() >= MOST {
             loaded.clear();
         }
-        loaded.insert(id, (version, Arc::clone(&plugin)));
+        loaded.insert(id, Loaded { version, plugin: Arc::clone(&plugin) });
         Ok(plugin)
     }
 
