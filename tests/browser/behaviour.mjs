@@ -259,6 +259,7 @@ export async function testBehaviour(stage, server, test) {
     await page.locator("#token-input").fill("a-secret-of-some-length-0123456789");
     await page.keyboard.press("Enter");
     await page.locator("#connection[data-state=live]").waitFor();
+    await visit.row(web).waitFor();
     await guarded.stop();
     await page.locator("#connection[data-state=waiting]").waitFor();
     await page.getByRole("alert").filter({ hasText: "does not answer" }).waitFor();
