@@ -2,7 +2,7 @@
 
 import * as api from "/dashboard-api.js";
 import { release, setLock } from "/dashboard-actions.js";
-import { complain, open, problemText, settle } from "/dashboard-dialogs.js";
+import { complain, open, problemText, say, settle } from "/dashboard-dialogs.js";
 import { element, facts, readable, setText, timeElement } from "/dashboard-words.js";
 
 const LISTENING = {
@@ -120,6 +120,7 @@ export class Details {
     if (await release(this.#reservation)) {
       this.#onChange();
       if (port === this.#port) this.#dialog.close();
+      say(`Port ${port} is released.`);
     }
   }
 }
