@@ -229,46 +229,5 @@ export async function testBehaviour(stage, server, test) {
     await visit.row(port).waitFor({ state: "detached" });
   });
 
-  const token = stage.file("token", "a-secret-of-some-length-0123456789\n");
-  const guarded = await stage.serve("--token-file", token);
-
-  await test("the token is asked for, and kept in the tab", { server: guarded }, async (visit) => {
-    const { page } = visit;
-    visit.tolerate(401);
-    const dialog = page.locator("#token");
-    await dialog.waitFor();
-    await visit.assertAccessible("the token dialog");
-    await visit.screenshot("token");
-    await page.keyboard.type("wrong");
-    await page.keyboard.press("Enter");
-    await dialog.getByText("was not accepted").waitFor();
-    await page.keyboard.press("Escape");
-    await page.getByRole("button", { name: "Enter the token…" }).click();
-    await dialog.getByLabel("Token").fill("a-secret-of-some-length-0123456789");
-    await page.keyboard.press("Enter");
-    await visit.row(web).waitFor();
-    await page.locator("#connection[data-state=live]").waitFor();
-    assert.equal(await page.evaluate(() => localStorage.length), 0);
-    assert.equal(await page.evaluate(() => document.cookie), "");
-    assert.equal(await dialog.isVisible(), false);
-  });
-
-  await test("a server that goes away is said to be gone", { server: guarded }, async (visit) => {
-    const { page } = visit;
-    visit.tolerate(401);
-    await page.locator("#token-input").fill("a-secret-of-some-length-0123456789");
-    await page.keyboard.press("Enter");
-    await page.locator("#connection[data-state=live]").waitFor();
-    await visit.row(web).waitFor();
-    await guarded.stop();
-    await page.locator("#connection[data-state=waiting]").waitFor();
-    await page.getByRole("alert").filter({ hasText: "does not answer" }).waitFor();
-    assert.equal(await visit.row(web).isVisible(), true);
-    // What the browser says of a server that is gone is not the page's doing.
-    const gone = /ERR_(CONNECTION_REFUSED|CONNECTION_RESET|INCOMPLETE_CHUNKED_ENCODING|EMPTY_RESPONSE)/;
-    assert.deepEqual(visit.wrongs.filter((wrong) => !gone.test(wrong)), []);
-    visit.wrongs.length = 0;
-  });
-
   return { web, api, shop };
 }

@@ -7,6 +7,7 @@
 import { testBehaviour } from "./behaviour.mjs";
 import { testLooks } from "./looks.mjs";
 import { Stage } from "./stage.mjs";
+import { testToken } from "./token.mjs";
 
 const { HYTHE, SCREENSHOTS } = process.env;
 if (!HYTHE) {
@@ -39,6 +40,9 @@ try {
   const server = await stage.serve();
   const scene = await testBehaviour(stage, server, test);
   await testLooks(stage, server, test, scene);
+  // There is one server for a ledger.
+  await server.stop();
+  await testToken(stage, test, scene.web);
 } catch (error) {
   failures.push("what the tests need");
   console.log(error.stack ?? error);

@@ -104,9 +104,10 @@ function onEvents(events, live) {
   log.add(events, live);
   if (!live) return;
   refresh.soon();
-  for (const { port, from } of events) {
-    details.refresh(port);
-    if (from !== null) details.refresh(from);
+  for (const { event, port, from } of events) {
+    if (event === "released") details.end(port);
+    else details.refresh(port);
+    if (from !== null) details.end(from);
   }
 }
 
