@@ -19,7 +19,6 @@ use crate::output::Output;
 /// that a call names, else for the one that -C names, else for the agent's only root; never for the
 /// one that it was started in.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Mcp {
     #[command(subcommand)]
     text: Option<Text>,
