@@ -67,8 +67,8 @@ fn the_inspector_lists_and_calls_tools() {
     assert_eq!(names, ["reserve", "release", "find", "list", "cleanup", "explain"]);
     let directory = shop.to_str().unwrap();
     let call = ["mcp", "--method", "tools/call", "--tool-name", "reserve", "--tool-arg"];
-    let named = format!("directory={directory}");
-    let answer = inspect(&[&call[..], &[&named, "services=[\"web\"]"]].concat()).json();
+    let given = format!("directory={directory}");
+    let answer = inspect(&[&call[..], &[&given, "services=[\"web\"]"]].concat()).json();
     let port = world.run(&shop, ["get", "web"]).port();
     assert_eq!(answer["structuredContent"]["services"][0]["port"], port);
     let answer: Value =
