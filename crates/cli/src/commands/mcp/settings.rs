@@ -1,5 +1,5 @@
-//! The settings with which agents start the MCP server, with the path of this binary. Each was looked
-//! up in the agent's own documentation in November 2026.
+//! The settings with which agents start the MCP server, with the path of this binary. They are
+//! what the agents' documentation, or accounts of it, said in November 2026.
 
 use std::env;
 use std::path::{Path, PathBuf};
