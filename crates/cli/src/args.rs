@@ -9,8 +9,8 @@ use hythe_engine::config::{Choice, OnConflict, Role};
 use hythe_engine::{Label, Lease, PortRange, ReserveRequest, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, doctor, env, exclude, export, get, import, init, list, lock, log,
-    man, map, move_, plugin, release, reserve, run, scan, serve, show, wait, watch,
+    cleanup, completions, config, daemon, doctor, env, exclude, export, get, import, init, list,
+    lock, log, man, map, move_, plugin, release, reserve, run, scan, serve, show, wait, watch,
 };
 use crate::environment::Environment;
 
@@ -102,6 +102,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     Serve(serve::Serve),
+    #[command(subcommand)]
+    Daemon(daemon::Daemon),
     Completions(completions::Completions),
     Man(man::Man),
 }

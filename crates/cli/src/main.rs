@@ -84,6 +84,9 @@ fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
     if let Command::Serve(serve) = &cli.command {
         return serve.run(&environment, overrides, output).map(done);
     }
+    if let Command::Daemon(daemon) = &cli.command {
+        return daemon.run(&cli.global, &environment, output).map(done);
+    }
     // The file that it writes need not be there, whoever named it.
     if let Command::Init(init) = &cli.command {
         environment.home.config.user_required &= !init.user;
@@ -114,9 +117,11 @@ fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
         Command::Import(import) => import.run(&engine, &environment, output),
         Command::Export(export) => export.run(&engine, output),
         Command::Plugin(plugin) => plugin.run(&engine, output),
-        Command::Doctor(_) | Command::Serve(_) | Command::Completions(_) | Command::Man(_) => {
-            Ok(())
-        }
+        Command::Doctor(_)
+        | Command::Serve(_)
+        | Command::Daemon(_)
+        | Command::Completions(_)
+        | Command::Man(_) => Ok(()),
     };
     // The process ends here, and the system takes back its memory faster than we could.
     std::mem::forget(engine);
