@@ -3,6 +3,7 @@
 mod cleanup;
 mod completions;
 mod config;
+mod daemon;
 mod doctor;
 mod env;
 mod exclude;
@@ -248,7 +249,7 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 27] = [
     "reserve",
     "get",
     "release",
@@ -272,6 +273,8 @@ const COMMANDS: [&str; 25] = [
     "import",
     "export",
     "plugin",
+    "serve",
+    "daemon",
     "completions",
     "man",
 ];
