@@ -69,19 +69,18 @@ impl Serving {
             body => body.to_string(),
         });
         let says = |name: &str| headers.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
-        let mut request = format!("{call} HTTP/1.1\r\nConnection: close\r\n");
+        let mut lines = vec![format!("{call} HTTP/1.1"), "Connection: close".to_owned()];
         if !says("host") {
-            request += &format!("Host: {}\r\n", self.address);
+            lines.push(format!("Host: {}", self.address));
         }
         if let Some(body) = &body {
-            request += &format!("Content-Length: {}\r\n", body.len());
+            lines.push(format!("Content-Length: {}", body.len()));
             if !says("content-type") {
-                request += "Content-Type: application/json\r\n";
+                lines.push("Content-Type: application/json".to_owned());
             }
         }
-        request.extend(headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
-        request += "\r\n";
-        request += body.as_deref().unwrap_or_default();
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        let request = lines.join("\r\n") + "\r\n\r\n" + body.as_deref().unwrap_or_default();
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.write_all(request.as_bytes()).unwrap();

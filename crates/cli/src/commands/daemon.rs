@@ -1,7 +1,7 @@
 mod install;
 mod logs;
-mod manager;
 mod status;
+mod supervisor;
 mod uninstall;
 
 use clap::Subcommand;

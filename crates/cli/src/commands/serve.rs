@@ -112,9 +112,7 @@ impl Serve {
         let verbs = Verbs::new(environment.home.clone(), overrides);
         serve(verbs, settings, |places| match output.json {
             true => output.print_json(&json!({ "version": 1, "listen": places })),
-            false => {
-                output.print(&places.iter().map(|place| format!("{place}\n")).collect::<String>())
-            }
+            false => output.print(&(places.join("\n") + "\n")),
         })
     }
 }

@@ -17,9 +17,11 @@ pub const LABEL: &str = "hythe";
 /// When a word cannot be written.
 pub fn plist(service: &Service, log: &Path) -> Result<String, Unwritable> {
     let Service { command, version } = service;
-    let words: Result<Vec<_>, _> = command.iter().map(|word| string(word)).collect();
-    let arguments: String =
-        words?.iter().map(|word| format!("        <string>{word}</string>\n")).collect();
+    let mut arguments = String::new();
+    for word in command {
+        // Writing to a string cannot fail.
+        let _ = writeln!(arguments, "        <string>{}</string>", string(word)?);
+    }
     let log = string(log.as_os_str())?;
     Ok(format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>

@@ -16,7 +16,7 @@ pub const NAME: &str = "hythe.service";
 /// The unit that starts `service` when the user logs in, and again when it fails.
 ///
 /// What would need a mount or user namespace is left out: from within one, the kernel lets nobody look
-/// at processes outside (user_namespaces(7)), and whose listener it is could not be told. Memory that is
+/// at processes outside (`user_namespaces(7)`), and whose listener it is could not be told. Memory that is
 /// written and then executed is what compiled policies are. What is set here holds for the user's hooks
 /// as well: they cannot gain privileges by `sudo`.
 ///

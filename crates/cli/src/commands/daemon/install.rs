@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use hythe_server::daemon::Service;
 use hythe_server::{Presence, may_listen};
 use serde_json::json;
 
-use super::manager::{Fate, Installed, Manager, Step};
+use super::supervisor::{Fate, Installed, Step, Supervisor};
 use crate::args::Global;
 use crate::commands::serve::ServeArgs;
 use crate::environment::Environment;
@@ -46,7 +46,7 @@ impl Install {
         output: &Output,
     ) -> Result<(), Failure> {
         may_listen(&self.server.listen, self.server.has_token())?;
-        let manager = Manager::of_user(environment)?;
+        let manager = Supervisor::of_user(environment)?;
         let command = self.command(global, environment)?;
         let text = manager.text(&Service { command, version: env!("CARGO_PKG_VERSION") })?;
         let fate = match manager.installed()? {
@@ -58,7 +58,7 @@ impl Install {
         if fate == Fate::Installed && !self.no_start {
             unserved(environment)?;
         }
-        let steps = manager.to_install(&fate, !self.no_start);
+        let steps = manager.to_install(fate, !self.no_start);
         if self.dry_run {
             return self.tell(&manager, fate, &text, &steps, &[], output);
         }
@@ -134,7 +134,7 @@ impl Install {
 
     fn tell(
         &self,
-        manager: &Manager,
+        manager: &Supervisor,
         fate: Fate,
         text: &str,
         steps: &[Step],
@@ -184,7 +184,7 @@ fn unserved(environment: &Environment) -> Result<(), Failure> {
     })
 }
 
-fn presence(state: &PathBuf) -> Option<Presence> {
+fn presence(state: &Path) -> Option<Presence> {
     // Who cannot be told of is not waited for.
     Presence::of(state).ok().and_then(|(running, _)| running)
 }

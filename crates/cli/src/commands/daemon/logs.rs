@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use clap::Args;
 use hythe_document::{ExitCode, Failure};
 
-use super::manager::Manager;
+use super::supervisor::Supervisor;
 use crate::environment::Environment;
 use crate::output::Output;
 
@@ -23,7 +23,7 @@ pub(crate) struct Logs {
 
 impl Logs {
     pub(crate) fn run(&self, environment: &Environment, output: &Output) -> Result<(), Failure> {
-        let manager = Manager::of_user(environment)?;
+        let manager = Supervisor::of_user(environment)?;
         if output.json && !manager.keeps_documents() {
             let message = "what launchd keeps is plain text";
             return Err(Failure::usage(message, Some("hythe daemon logs")));

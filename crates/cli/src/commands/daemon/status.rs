@@ -5,7 +5,7 @@ use hythe_document::{ExitCode, Failure, path};
 use hythe_server::{Presence, daemon};
 use serde_json::{Value, json};
 
-use super::manager::{Installed, Manager};
+use super::supervisor::{Installed, Supervisor};
 use crate::environment::Environment;
 use crate::output::Output;
 use crate::output::lines::Lines;
@@ -40,7 +40,7 @@ impl Status {
     #[expect(clippy::unused_self, reason = "every command is run in the same way")]
     pub(crate) fn run(&self, environment: &Environment, output: &Output) -> Result<(), Failure> {
         let state = &environment.home.state;
-        let manager = Manager::of_user(environment)?;
+        let manager = Supervisor::of_user(environment)?;
         let (running, left_behind) = Presence::of(state).map_err(|error| Failure {
             code: ExitCode::Ledger,
             ..Failure::usage(
@@ -77,7 +77,7 @@ impl Status {
     }
 }
 
-fn document(known: &Known, manager: &Manager) -> Value {
+fn document(known: &Known, manager: &Supervisor) -> Value {
     let running = known.running.as_ref();
     let left = known.left_behind.as_ref();
     json!({
@@ -95,7 +95,7 @@ fn document(known: &Known, manager: &Manager) -> Value {
     })
 }
 
-fn told(known: &Known, manager: &Manager, output: &Output) -> String {
+fn told(known: &Known, manager: &Supervisor, output: &Output) -> String {
     let mut lines = Lines::within(output.columns());
     let mut line = |name: &str, text: &str| lines.hanging(&format!("{name:<10} "), text);
     match &known.running {

@@ -2,7 +2,7 @@ use clap::Args;
 use hythe_document::{ExitCode, Failure, path};
 use serde_json::json;
 
-use super::manager::{Installed, Manager, Step};
+use super::supervisor::{Installed, Step, Supervisor};
 use crate::environment::Environment;
 use crate::output::{Output, clean};
 
@@ -21,7 +21,7 @@ pub(crate) struct Uninstall {
 
 impl Uninstall {
     pub(crate) fn run(&self, environment: &Environment, output: &Output) -> Result<(), Failure> {
-        let manager = Manager::of_user(environment)?;
+        let manager = Supervisor::of_user(environment)?;
         match manager.installed()? {
             Installed::No => {
                 let message = format!("the server is not installed: no {}", manager.file.display());

@@ -14,9 +14,9 @@ pub(super) fn active(listed: &Listed, now: Timestamp) -> Value {
     // Whoever listens, unless it is proven to be a stranger.
     let own = matches!(listening, Listening::Mine | Listening::Unknown);
     let server = holder.as_ref().filter(|_| own);
-    let serves = server.and_then(first).map(|process| process.pid);
+    let at_work = server.and_then(first).map(|process| process.pid);
     let owner = reservation.owner.as_ref().map(|owner| owner.pid);
-    let pid = if lives { owner } else { serves.or(owner) };
+    let pid = if lives { owner } else { at_work.or(owner) };
     let (started, seen) = (reservation.created_at, reservation.last_used_at);
     json!({
         "port": reservation.port,

@@ -21,7 +21,7 @@ enum Kind {
 }
 
 /// The user's service manager.
-pub(super) struct Manager {
+pub(super) struct Supervisor {
     kind: Kind,
     /// Whether its tool is found.
     found: bool,
@@ -89,7 +89,7 @@ impl Step {
 /// How much of a file is read.
 const LONGEST: u64 = 64 * 1024;
 
-impl Manager {
+impl Supervisor {
     /// The one whose tool is found, or else that of the system. There is only one of them anywhere.
     pub(super) fn of_user(environment: &Environment) -> Result<Self, Failure> {
         let paths = environment::search_path();
@@ -224,7 +224,7 @@ impl Manager {
     }
 
     /// What it is told after its file was written, or found as it should be.
-    pub(super) fn to_install(&self, was: &Fate, start: bool) -> Vec<Step> {
+    pub(super) fn to_install(&self, was: Fate, start: bool) -> Vec<Step> {
         let (name, file) = (daemon::NAME, self.file.to_string_lossy());
         match (self.kind, was, start) {
             (Kind::Systemd, _, false) => {
