@@ -17,7 +17,11 @@ pub(super) struct Operation {
     summary: &'static str,
     query: Option<Value>,
     body: Option<Value>,
+    /// A header that it heeds, and the schema of its value.
+    header: Option<(&'static str, Value)>,
     answer: Answer,
+    /// The schema of what it answers when it fails, where that is not what the others do.
+    failure: Option<Value>,
     pub(super) handler: MethodRouter<&'static App>,
 }
 
@@ -45,7 +49,18 @@ impl Operation {
     {
         let answer = Answer::Schema(json!({ "type": "object" }));
         let handler = on(filter, handler);
-        Self { method, path, id, summary, query: None, body: None, answer, handler }
+        Self {
+            method,
+            path,
+            id,
+            summary,
+            query: None,
+            body: None,
+            header: None,
+            answer,
+            failure: None,
+            handler,
+        }
     }
 
     /// What its query may say.
@@ -56,6 +71,16 @@ impl Operation {
     /// What its body says.
     pub(super) fn body<T: JsonSchema>(self) -> Self {
         Self { body: Some(schema::<T>()), ..self }
+    }
+
+    /// What its body says, by its schema.
+    pub(super) fn body_of(self, schema: Value) -> Self {
+        Self { body: Some(schema), ..self }
+    }
+
+    /// A header that it heeds, and the schema of its value.
+    pub(super) fn header(self, name: &'static str, schema: Value) -> Self {
+        Self { header: Some((name, schema)), ..self }
     }
 
     /// It answers with a document, whose schema has this name.
@@ -73,6 +98,11 @@ impl Operation {
         Self { answer: Answer::Text(media), ..self }
     }
 
+    /// When it fails, it answers with a document of this schema.
+    pub(super) fn fails_with(self, schema: Value) -> Self {
+        Self { failure: Some(schema), ..self }
+    }
+
     /// The OpenAPI operation object; `failure` is how it fails.
     pub(super) fn document(&self, failure: &Value) -> Value {
         let content = match &self.answer {
@@ -86,16 +116,27 @@ impl Operation {
                 content.into()
             }
         };
+        let own = self.failure.as_ref().map(|schema| {
+            json!({
+                "description": "It failed, and nothing was changed.",
+                "content": { "application/json": { "schema": schema } },
+            })
+        });
         let mut operation = json!({
             "operationId": self.id,
             "summary": self.summary,
             "responses": {
                 "200": { "description": "It is done.", "content": content },
-                "default": failure,
+                "default": own.as_ref().unwrap_or(failure),
             },
         });
         let mut parameters = self.in_path();
         parameters.extend(self.query.iter().flat_map(in_query));
+        parameters.extend(
+            self.header
+                .iter()
+                .map(|(name, schema)| json!({ "name": name, "in": "header", "schema": schema })),
+        );
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }

@@ -7,11 +7,11 @@ use hythe_document::schema;
 use serde_json::{Map, Value, json};
 
 use super::Answer;
-use crate::http::App;
 use crate::http::operation::{self, Operation};
+use crate::http::{self, App};
 
 pub(super) async fn describe(State(app): State<&'static App>) -> Answer {
-    Ok(axum::Json(document(&super::operations(), app.version)?))
+    Ok(axum::Json(document(&http::operations(), app.version)?))
 }
 
 /// What can be called, and what it answers.
