@@ -37,14 +37,12 @@ fn whoever_comes_back_misses_nothing_and_hears_nothing_twice() {
     let mut listener = Listener::start(&port.serving, Some(0));
     let mut heard = listener.until(1);
     thread::scope(|scope| {
-        scope.spawn(|| changes(&port, 60 * scale()));
+        let port = &port;
+        scope.spawn(move || changes(port, 60 * scale()));
         for _ in 0..6 {
+            heard.extend(listener.until(heard[heard.len() - 1] + 5));
             // It goes away in the middle, and comes back.
-            let last = *heard.last().unwrap();
-            heard.extend(listener.until(last + 5));
-            let last = *heard.last().unwrap();
-            drop(listener);
-            listener = Listener::start(&port.serving, Some(last));
+            listener = Listener::start(&port.serving, heard.last().copied());
         }
     });
     let last = port.serving.last_event();
