@@ -14,6 +14,7 @@ mod list;
 mod log;
 mod looks;
 mod map;
+mod mcp;
 mod move_;
 mod release;
 mod run;
@@ -248,7 +249,7 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "reserve",
     "get",
     "release",
@@ -272,6 +273,7 @@ const COMMANDS: [&str; 25] = [
     "import",
     "export",
     "plugin",
+    "mcp",
     "completions",
     "man",
 ];

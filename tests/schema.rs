@@ -132,6 +132,7 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "exclude",
         "doctor",
         "doctor-agent",
+        "mcp-settings",
         "init",
         "plugin-list",
         "plugin-inspect",

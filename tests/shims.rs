@@ -519,8 +519,9 @@ fn trop_reserves_and_releases() {
     let dry = ["reserve", "--tag", "last", "--min", &least.to_string(), "--dry-run"];
     let run_dry = run(&shop, &dry).exits(0);
     assert_eq!(run_dry.stdout(), "", "as trop has it");
-    let would = run_dry.stderr().split("`last` would get port ").nth(1).unwrap_or_default();
-    let would: u16 = would.trim().parse().unwrap_or_else(|_| panic!("{}", run_dry.stderr()));
+    let said = run_dry.stderr();
+    let would = said.split("`last` would get port ").nth(1).unwrap_or_default();
+    let would: u16 = would.trim().parse().unwrap_or_else(|_| panic!("{said}"));
     assert!((least..=shore.0.port(15)).contains(&would), "{would}");
     run(&shop, &["reserve", "--port", "70000"]).fails(4);
     run(&shop, &["reserve", "--tag", ""]).fails(4);

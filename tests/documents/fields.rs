@@ -66,6 +66,7 @@ fn every_json_field_is_documented() {
         ("release, cleanup", &["cleanup"]),
         ("doctor", &["doctor"]),
         ("doctor --agent", &["doctor", "--agent", "codex"]),
+        ("mcp settings", &["mcp", "settings", "zed"]),
         ("init", &["init", "--dry-run"]),
         ("config show", &["config", "show"]),
         ("config get", &["config", "get", "ports.range"]),

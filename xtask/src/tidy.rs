@@ -119,6 +119,10 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("fd_lock", &["lock"]),
 ];
 
+/// Where the sources of the crates are.
+const SOURCES: [&str; 4] =
+    ["crates/engine/src/", "crates/document/src/", "crates/server/src/", "crates/cli/src/"];
+
 /// The one file that may say `unsafe`.
 const UNSAFE: &str = "crates/engine/src/wasm/compiled.rs";
 
@@ -205,7 +209,7 @@ fn check(files: &[File]) -> Vec<Finding> {
     findings.leftovers(files);
     findings.migrations(files);
     findings.table(files);
-    for root in ["crates/engine/src/", "crates/cli/src/"] {
+    for root in SOURCES {
         findings.sources(root, files);
     }
     findings.0.into_iter().collect()

@@ -10,7 +10,7 @@ use hythe_engine::{Label, Lease, PortRange, ReserveRequest, Scope, Service};
 
 use crate::commands::{
     cleanup, completions, config, doctor, env, exclude, export, get, import, init, list, lock, log,
-    man, map, move_, plugin, release, reserve, run, scan, serve, show, wait, watch,
+    man, map, mcp, move_, plugin, release, reserve, run, scan, serve, show, wait, watch,
 };
 use crate::environment::Environment;
 
@@ -102,6 +102,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     Serve(serve::Serve),
+    Mcp(mcp::Mcp),
     Completions(completions::Completions),
     Man(man::Man),
 }

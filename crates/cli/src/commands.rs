@@ -15,6 +15,7 @@ pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod map;
+pub(crate) mod mcp;
 pub(crate) mod move_;
 pub(crate) mod plugin;
 pub(crate) mod release;

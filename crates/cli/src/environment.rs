@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
 use hythe_document::Failure;
 use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
-use hythe_engine::{Home, Label, Tool};
+use hythe_engine::{Home, Label, Plugins, Tool};
 
 use crate::args::{Global, SettingFlags};
 use crate::completion;
@@ -97,6 +97,7 @@ impl Environment {
             state,
             cache: xdg.as_ref().map(|xdg| xdg.cache_dir().join("hythe")),
             containers: daemons(xdg.as_ref().map(Xdg::home_dir)),
+            plugins: Plugins::default(),
         };
         let here = here.unwrap_or_else(|_| directory.clone());
         Ok(Self {

@@ -81,8 +81,13 @@ fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
         Command::Doctor(doctor) => return doctor.run(&environment, overrides, output).map(done),
         _ => overrides?,
     };
-    if let Command::Serve(serve) = &cli.command {
-        return serve.run(&environment, overrides, output).map(done);
+    // They work for directories that are named later, and never for this one.
+    match &cli.command {
+        Command::Serve(serve) => return serve.run(&environment, overrides, output).map(done),
+        Command::Mcp(mcp) => {
+            return mcp.run(&environment, &cli.global, overrides, output).map(done);
+        }
+        _ => {}
     }
     // The file that it writes need not be there, whoever named it.
     if let Command::Init(init) = &cli.command {
@@ -114,9 +119,11 @@ fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
         Command::Import(import) => import.run(&engine, &environment, output),
         Command::Export(export) => export.run(&engine, output),
         Command::Plugin(plugin) => plugin.run(&engine, output),
-        Command::Doctor(_) | Command::Serve(_) | Command::Completions(_) | Command::Man(_) => {
-            Ok(())
-        }
+        Command::Doctor(_)
+        | Command::Serve(_)
+        | Command::Mcp(_)
+        | Command::Completions(_)
+        | Command::Man(_) => Ok(()),
     };
     // The process ends here, and the system takes back its memory faster than we could.
     std::mem::forget(engine);

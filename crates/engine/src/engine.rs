@@ -56,6 +56,7 @@ pub use request::{
 };
 pub use reserve::{AdoptRequest, Adopted};
 pub use scan::{Found, ScanRequest, compact};
+pub use strategy::Plugins;
 pub use wait::{Until, WaitRequest, Waited};
 pub use watch::Watcher;
 
@@ -84,6 +85,8 @@ pub struct Home {
     /// The sockets of daemons that may run containers, such as Docker's. Those that are not there
     /// are passed over.
     pub containers: Vec<PathBuf>,
+    /// Plugins that were loaded already, by engines of this process that had them as well.
+    pub plugins: Plugins,
 }
 
 /// Hythe as it is for one directory: its place, its configuration, its policies.
@@ -92,7 +95,7 @@ pub struct Engine<'a> {
     report: &'a dyn Fn(&Notice),
     place: Place,
     config: Config,
-    strategies: Rc<Strategies<'a>>,
+    strategies: Strategies<'a>,
     home: &'a Home,
     /// What was committed and no hook has been told of yet.
     untold: RefCell<Vec<Event>>,
@@ -149,9 +152,9 @@ impl<'a> Engine<'a> {
         tracing::debug!(root = ?place.root(), state = ?home.state, "opened");
         let waiting = |plugin: &str| report(&Notice::Compiling { plugin: plugin.to_owned() });
         let limits = &config.settings().limits;
-        let strategies = Strategies::new(limits, home.cache.as_deref(), Box::new(waiting))?;
+        let cache = home.cache.as_deref();
+        let strategies = Strategies::new(&home.plugins, limits, cache, Rc::new(waiting))?;
         let untold = RefCell::default();
-        let strategies = Rc::new(strategies);
         Ok(Self { system, report, place, config, strategies, home, untold })
     }
 
@@ -165,7 +168,7 @@ impl<'a> Engine<'a> {
     /// Hythe as it is for another place, under this configuration of it. Plugins are loaded once.
     fn at(&self, place: Place, config: Config) -> Self {
         let Self { system, report, home, .. } = *self;
-        let strategies = Rc::clone(&self.strategies);
+        let strategies = self.strategies.clone();
         Self { system, report, place, config, strategies, home, untold: RefCell::default() }
     }
 

@@ -79,11 +79,11 @@ pub use engine::{
     CleanupRequest, Configured, Contents, Cost, Declared, DoctorRequest, Engine, Environment,
     EnvironmentRequest, Error, ErrorKind, ExcludeRequest, Explanation, Fate, Finding, Found,
     FoundPlugin, Heed, Held, Home, ImportNote, ImportReport, ImportRequest, ImportedEntry,
-    InitRequest, Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, PolicyCall,
-    PortMap, PortState, ProjectUse, Proposed, ReleaseRequest, RelocateRequest, Relocated,
-    RemoveRequest, ReserveRequest, Reserved, ScanRequest, SetRequest, Shown, Simulated, Status,
-    Subject, Target, TestReport, TestRequest, TypicalCall, Until, WaitRequest, Waited, Watcher,
-    Which, compact,
+    InitRequest, Inspection, ListFilter, Listed, Named, Notice, Outcome, PluginFacts, Plugins,
+    PolicyCall, PortMap, PortState, ProjectUse, Proposed, ReleaseRequest, RelocateRequest,
+    Relocated, RemoveRequest, ReserveRequest, Reserved, ScanRequest, SetRequest, Shown, Simulated,
+    Status, Subject, Target, TestReport, TestRequest, TypicalCall, Until, WaitRequest, Waited,
+    Watcher, Which, compact,
 };
 pub use event::{Change, Event, EventKind};
 pub use import::{ImportError, ImportProblem, Tool, Translation};

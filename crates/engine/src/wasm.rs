@@ -23,10 +23,10 @@ mod survey;
 mod tunables;
 mod v0;
 
-use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -47,7 +47,7 @@ use plugin::DigestOf;
 use v0::interface;
 
 /// What a policy may use in one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Limits {
     /// Fuel: about one unit for each WebAssembly instruction.
     pub fuel: u64,
@@ -64,15 +64,14 @@ pub struct Limits {
 }
 
 /// Loads plugins and runs them within its limits.
-pub struct PluginHost<'a> {
+pub struct PluginHost {
     engine: Engine,
     limits: Limits,
     cache: Option<PathBuf>,
-    waiting: Waiting<'a>,
 }
 
 /// Is told the name of a plugin that takes a while to be compiled.
-pub type Waiting<'a> = Box<dyn Fn(&str) + 'a>;
+pub type Waiting<'a> = dyn Fn(&str) + 'a;
 
 /// Where a plugin's code comes from.
 #[derive(Debug, Clone, Copy)]
@@ -139,13 +138,9 @@ impl Interface {
     }
 }
 
-impl<'a> PluginHost<'a> {
+impl PluginHost {
     /// A host that keeps what it compiles in the directory `cache`, or nowhere.
-    pub fn new(
-        limits: Limits,
-        cache: Option<PathBuf>,
-        waiting: Waiting<'a>,
-    ) -> Result<Self, PluginError> {
+    pub fn new(limits: Limits, cache: Option<PathBuf>) -> Result<Self, PluginError> {
         let engine = tunables::tunables(env!("HYTHE_TARGET"))
             .and_then(|mut config| {
                 config.max_wasm_stack(usize::try_from(limits.stack)?);
@@ -158,17 +153,19 @@ impl<'a> PluginHost<'a> {
                 selected_by: "built-in".to_owned(),
                 problem: Problem::Host(format!("{error:#}")),
             })?;
-        Ok(Self { engine, limits, cache, waiting })
+        Ok(Self { engine, limits, cache })
     }
 
-    /// Loads the plugin that the configuration calls `name`, as selected by `selected_by`.
+    /// Loads the plugin that the configuration calls `name`, as selected by `selected_by`; `waiting` is
+    /// told when that takes a while.
     pub fn load(
         &self,
         name: &str,
         selected_by: String,
         source: Source<'_>,
+        waiting: &Waiting<'_>,
     ) -> Result<Plugin, PluginError> {
-        match self.admit(name, source) {
+        match self.admit(name, source, waiting) {
             Ok(admitted) => Ok(Plugin {
                 name: name.to_owned(),
                 selected_by,
@@ -176,7 +173,7 @@ impl<'a> PluginHost<'a> {
                 component: admitted.component,
                 size: admitted.size,
                 digest: admitted.digest,
-                description: OnceCell::new(),
+                description: OnceLock::new(),
             }),
             Err(problem) => Err(PluginError { name: name.to_owned(), selected_by, problem }),
         }
@@ -200,7 +197,12 @@ impl<'a> PluginHost<'a> {
         surveyed.map_err(|problem| PluginError { name, selected_by, problem })
     }
 
-    fn admit(&self, name: &str, source: Source<'_>) -> Result<Admitted, Problem> {
+    fn admit(
+        &self,
+        name: &str,
+        source: Source<'_>,
+        waiting: &Waiting<'_>,
+    ) -> Result<Admitted, Problem> {
         match source {
             Source::Bundled { component: bytes, compiled } => {
                 let component = compiled::embedded(&self.engine, compiled)?;
@@ -220,7 +222,7 @@ impl<'a> PluginHost<'a> {
                 let cache = self.cache.as_deref();
                 let component =
                     compiled::load(&self.engine, &bytes, &digest, cache, time, &|| {
-                        (self.waiting)(name);
+                        waiting(name);
                     })?;
                 let component = self.inspect(&component)?;
                 Ok(Admitted { component, size: bytes.len(), digest: DigestOf::Known(digest) })

@@ -40,7 +40,7 @@ use problem::Problem;
 use rate::Rates;
 
 /// How long a request may take until its answer begins: longer than the ledger's lock is waited for.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+const ANSWER_TIME: Duration = Duration::from_mins(1);
 
 /// How a server is run.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ async fn run(
     }
     let state = verbs.home().state.clone();
     let held = presence::claim(&state)?;
-    let listeners = listen::bind(&settings.listen).await?;
+    let listeners = listen::bind(&settings.listen)?;
     let places: Vec<_> = listeners.iter().map(ToString::to_string).collect();
     held.announce(&places, settings.version)?;
 

@@ -13,6 +13,7 @@
 //! ```
 
 mod http;
+pub mod mcp;
 pub mod request;
 mod verbs;
 

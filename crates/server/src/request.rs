@@ -1,6 +1,7 @@
 //! What may be asked for, in JSON, and what that means to the engine. The HTTP API and MCP take the same
 //! objects; their schemas are derived from these types.
 
+mod agent;
 mod values;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::verbs::Here;
+pub use agent::{Explain, Find, ReleaseAny};
 use values::{duration, number, text};
 
 /// Asks for the port of each service of a directory, reserving what is missing: all of them or none.

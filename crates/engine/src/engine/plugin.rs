@@ -10,7 +10,7 @@ mod simulate;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -162,13 +162,13 @@ impl Engine<'_> {
     }
 
     /// The plugin that is asked about.
-    fn asked(&self, which: &Which) -> Result<Rc<Plugin>, Error> {
+    fn asked(&self, which: &Which) -> Result<Arc<Plugin>, Error> {
         self.asked_of(&self.strategies, which)
     }
 
     /// The plugin that is asked about, which has to decide something, in the types of the contract,
     /// and to take options.
-    fn usable(&self, which: &Which) -> Result<Rc<Plugin>, Error> {
+    fn usable(&self, which: &Which) -> Result<Arc<Plugin>, Error> {
         let plugin = self.asked(which)?;
         if plugin.policies().is_empty() {
             return Err(self.problem(which, Problem::NoPolicy));
@@ -189,7 +189,7 @@ impl Engine<'_> {
         }
     }
 
-    fn asked_of(&self, strategies: &Strategies<'_>, which: &Which) -> Result<Rc<Plugin>, Error> {
+    fn asked_of(&self, strategies: &Strategies<'_>, which: &Which) -> Result<Arc<Plugin>, Error> {
         match which {
             Which::Named(name) => {
                 let declared_by = strategy::declared_by(self.settings(), name);
@@ -244,7 +244,7 @@ impl Engine<'_> {
     }
 }
 
-fn found(plugin: &Rc<Plugin>) -> Result<FoundPlugin, Error> {
+fn found(plugin: &Arc<Plugin>) -> Result<FoundPlugin, Error> {
     Ok(FoundPlugin {
         description: plugin.describe()?.clone(),
         policies: plugin.policies(),

@@ -1,9 +1,11 @@
 //! The policies that the configuration selects, loaded when they are needed.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, fs};
 
 use serde_json::Value;
 
@@ -17,26 +19,75 @@ use crate::wasm::{
     Source, Survey, Waiting,
 };
 
-/// Loads plugins by the names that the configuration gives them, each at most once.
-pub(super) struct Strategies<'a> {
-    host: PluginHost<'a>,
-    loaded: RefCell<Loaded>,
+/// Plugins that were loaded, for the engines of one process to share: clones have the same ones. A
+/// process that opens many engines loads each plugin once, and again when its file has changed.
+#[derive(Clone, Default)]
+pub struct Plugins(Arc<Mutex<BTreeMap<Place, Arc<Shelf>>>>);
+
+/// What all plugins of a shelf have in common: their limits, and where they are kept compiled.
+type Place = (wasm::Limits, Option<PathBuf>);
+
+/// Plugins under the same limits.
+struct Shelf {
+    host: PluginHost,
+    loaded: Mutex<BTreeMap<Id, Loaded>>,
 }
 
-/// Plugins by name and, unless they are bundled, file and pin: what one configuration pins says
-/// nothing about what another does.
-type Loaded = BTreeMap<(String, Option<Pinned>), Rc<Plugin>>;
+/// A plugin, and what its file was when it was read.
+struct Loaded {
+    version: Option<Version>,
+    plugin: Arc<Plugin>,
+}
+
+/// A plugin by name, what selected it and, unless it is bundled, file and pin: what one configuration
+/// pins says nothing about what another does.
+type Id = (String, String, Option<Pinned>);
 
 /// A component's file, and the digest that its bytes must have.
 type Pinned = (PathBuf, Option<Digest>);
 
+/// What a file was when it was read: device, inode, size, and when it was changed, with nanoseconds.
+type Version = (u64, u64, u64, i64, i64);
+
+/// The most plugins that a shelf has; then it is emptied.
+const MOST: usize = 256;
+
+impl fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plugins")
+    }
+}
+
+impl Plugins {
+    fn under(&self, limits: wasm::Limits, cache: Option<&Path>) -> Result<Arc<Shelf>, Error> {
+        let place = (limits, cache.map(Path::to_owned));
+        // Nothing that can panic is done while it is held.
+        let mut shelves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = shelves.get(&place) {
+            return Ok(Arc::clone(found));
+        }
+        let host = PluginHost::new(limits, place.1.clone())?;
+        let empty = Arc::new(Shelf { host, loaded: Mutex::default() });
+        shelves.insert(place, Arc::clone(&empty));
+        Ok(empty)
+    }
+}
+
+/// Loads plugins by the names that the configuration gives them.
+#[derive(Clone)]
+pub(super) struct Strategies<'a> {
+    shelf: Arc<Shelf>,
+    waiting: Rc<Waiting<'a>>,
+}
+
 impl<'a> Strategies<'a> {
-    /// Strategies whose compiled plugins are kept in the directory `cache`; `waiting` is told the name
-    /// of one that takes a while to be compiled.
+    /// Strategies of `plugins`, whose compiled forms are kept in the directory `cache`; `waiting` is
+    /// told the name of one that takes a while to be compiled.
     pub(super) fn new(
+        plugins: &Plugins,
         limits: &Limits,
         cache: Option<&Path>,
-        waiting: Waiting<'a>,
+        waiting: Rc<Waiting<'a>>,
     ) -> Result<Self, Error> {
         let limits = wasm::Limits {
             fuel: limits.fuel.value,
@@ -46,8 +97,7 @@ impl<'a> Strategies<'a> {
             stack: limits.stack.value,
             compile_time: limits.compile_time.value,
         };
-        let host = PluginHost::new(limits, cache.map(Path::to_owned), waiting)?;
-        Ok(Self { host, loaded: RefCell::default() })
+        Ok(Self { shelf: plugins.under(limits, cache)?, waiting })
     }
 
     /// The plugin `name`, which `selected_by` asks for.
@@ -56,49 +106,59 @@ impl<'a> Strategies<'a> {
         settings: &Settings,
         name: &str,
         selected_by: &Origin,
-    ) -> Result<Rc<Plugin>, Error> {
-        let declaration = declaration(settings, name);
-        let pinned = declaration.map(|it| (it.path.clone(), it.sha256));
-        self.once(name, pinned, || match (declaration, bundled::source(name)) {
+    ) -> Result<Arc<Plugin>, Error> {
+        let selected_by = selected_by.to_string();
+        match (declaration(settings, name), bundled::source(name)) {
             (Some(declaration @ Declaration { path, sha256, .. }), _) => {
-                let sha256 = sha256.as_ref().map(ToString::to_string);
-                let source = Source::File { path, sha256: sha256.as_deref() };
-                let loaded = self.host.load(name, selected_by.to_string(), source);
-                loaded.map_err(|error| Error::Plugin {
+                let digest = sha256.as_ref().map(ToString::to_string);
+                let source = Source::File { path, sha256: digest.as_deref() };
+                self.once(name, selected_by, source, *sha256).map_err(|error| Error::Plugin {
                     error: Box::new(error),
                     pin: pin(name, declaration),
                 })
             }
-            (None, Some(source)) => Ok(self.host.load(name, selected_by.to_string(), source)?),
+            (None, Some(source)) => Ok(self.once(name, selected_by, source, None)?),
             (None, None) => {
                 let name = name.to_owned();
-                let selected_by = selected_by.to_string();
                 Err(PluginError { name, selected_by, problem: Problem::Unknown }.into())
             }
-        })
+        }
     }
 
     /// The plugin in a file that need not be declared, called `name` in messages.
-    pub(super) fn file(&self, name: &str, path: &Path) -> Result<Rc<Plugin>, Error> {
-        self.once(name, Some((path.to_owned(), None)), || {
-            let source = Source::File { path, sha256: None };
-            Ok(self.host.load(name, COMMAND_LINE.to_owned(), source)?)
-        })
+    pub(super) fn file(&self, name: &str, path: &Path) -> Result<Arc<Plugin>, Error> {
+        let source = Source::File { path, sha256: None };
+        Ok(self.once(name, COMMAND_LINE.to_owned(), source, None)?)
     }
 
-    /// What `load` loads, unless the plugin of this name, and this file and pin, has been loaded.
+    /// Loads a plugin, unless it has been loaded and its file is still the same.
     fn once(
         &self,
         name: &str,
-        pinned: Option<Pinned>,
-        load: impl FnOnce() -> Result<Plugin, Error>,
-    ) -> Result<Rc<Plugin>, Error> {
-        let id = (name.to_owned(), pinned);
-        if let Some(plugin) = self.loaded.borrow().get(&id) {
-            return Ok(Rc::clone(plugin));
+        selected_by: String,
+        source: Source<'_>,
+        pin: Option<Digest>,
+    ) -> Result<Arc<Plugin>, PluginError> {
+        let path = match source {
+            Source::File { path, .. } => Some(path),
+            Source::Bundled { .. } => None,
+        };
+        let id = (name.to_owned(), selected_by, path.map(|path| (path.to_owned(), pin)));
+        // Looked at before it is read: what changes in between is read again the next time.
+        let version = path.and_then(version);
+        let loaded = || self.shelf.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = loaded().get(&id)
+            && known.version == version
+        {
+            return Ok(Arc::clone(&known.plugin));
         }
-        let plugin = Rc::new(load()?);
-        self.loaded.borrow_mut().insert(id, Rc::clone(&plugin));
+        let plugin = self.shelf.host.load(name, id.1.clone(), source, &*self.waiting)?;
+        let plugin = Arc::new(plugin);
+        let mut loaded = loaded();
+        if loaded.len() >= MOST {
+            loaded.clear();
+        }
+        loaded.insert(id, Loaded { version, plugin: Arc::clone(&plugin) });
         Ok(plugin)
     }
 
@@ -119,7 +179,7 @@ impl<'a> Strategies<'a> {
             None => declared_by(settings, name).to_string(),
         };
         Ok(match source {
-            Some(source) => self.host.survey(name, selected_by, source)?,
+            Some(source) => self.shelf.host.survey(name, selected_by, source)?,
             None => {
                 let name = name.to_owned();
                 Err(PluginError { name, selected_by, problem: Problem::Unknown })?
@@ -154,6 +214,12 @@ impl<'a> Strategies<'a> {
             .map(drop)
             .map_err(|error| refine(settings, name, error))
     }
+}
+
+/// What the file at `path` is now; `None` when that cannot be told.
+fn version(path: &Path) -> Option<Version> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
 }
 
 /// The command that pins a declared plugin anew.

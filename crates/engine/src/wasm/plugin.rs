@@ -1,8 +1,7 @@
 //! A plugin that was admitted, and what it says of itself.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -22,7 +21,7 @@ pub struct Plugin {
     pub(super) component: InstancePre<Guard>,
     pub(super) size: usize,
     pub(super) digest: DigestOf,
-    pub(super) description: OnceCell<Description>,
+    pub(super) description: OnceLock<Description>,
 }
 
 /// What a plugin says of itself.
@@ -116,7 +115,7 @@ impl Plugin {
     /// This plugin with its options, selected by `selected_by` and ready to decide; fails when it does not export `interface` or
     /// does not take the options.
     pub fn policy(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         interface: Interface,
         options: &BTreeMap<String, Value>,
         selected_by: String,
@@ -128,7 +127,7 @@ impl Plugin {
         // The bundled plugins need no options: asking them for their schema would be for nothing.
         let unasked = options.is_empty() && matches!(self.digest, DigestOf::Embedded(_));
         let options = if unasked { "{}".to_owned() } else { self.check(options)? };
-        Ok(Policy::new(Rc::clone(self), options, selected_by))
+        Ok(Policy::new(Arc::clone(self), options, selected_by))
     }
 
     /// Fails when the schema of its options cannot be used.

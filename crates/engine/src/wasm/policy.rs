@@ -1,7 +1,7 @@
 //! A plugin with its options: the policies of the domain, each call in an instance of its own.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -20,14 +20,14 @@ use crate::time::Timestamp;
 
 /// A plugin and its options: one or more policies, ready to decide.
 pub struct Policy {
-    plugin: Rc<Plugin>,
+    plugin: Arc<Plugin>,
     options: String,
     selected_by: String,
     usage: Cell<Usage>,
 }
 
 impl Policy {
-    pub(super) fn new(plugin: Rc<Plugin>, options: String, selected_by: String) -> Self {
+    pub(super) fn new(plugin: Arc<Plugin>, options: String, selected_by: String) -> Self {
         Self { plugin, options, selected_by, usage: Cell::default() }
     }
 

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use hythe_engine::config::{ConfigFiles, Origin, Overrides, Set};
 use hythe_engine::{
     Change, CheckoutKind, CleanupRequest, Engine, Error, ErrorKind, Event, EventFilter, EventKind,
-    Home, Ledger, ListFilter, Notice, Outcome, Port, Provenance, ReleaseRequest, Reservation,
-    ReserveRequest, System, Target, Timestamp,
+    Home, Ledger, ListFilter, Notice, Outcome, Plugins, Port, Provenance, ReleaseRequest,
+    Reservation, ReserveRequest, System, Target, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -150,6 +150,7 @@ impl Walk {
             state: root.join("state"),
             cache: None,
             containers: Vec::new(),
+            plugins: Plugins::default(),
         };
         let configuration = Configuration {
             range: RANGES[0],

@@ -10,7 +10,10 @@ export async function release(reservation) {
   const { port } = reservation;
   const confirmed = await ask({
     title: `Release port ${port}?`,
-    text: [element("p", {}, "It goes back to the range, and after a while may be given to somebody else."), what(reservation)],
+    text: [
+      element("p", {}, "It goes back to the range, and after a while may be given to somebody else."),
+      what(reservation),
+    ],
     confirm: `Release ${port}`,
   });
   if (!confirmed) return false;
@@ -25,7 +28,6 @@ export async function release(reservation) {
     if (!(await releaseByForce(reservation, problem))) return false;
   }
   settle("release");
-  say(`Port ${port} is released.`);
   return true;
 }
 
@@ -34,7 +36,7 @@ async function releaseByForce(reservation, refusal) {
   const confirmed = await ask({
     title: `Release port ${port} all the same?`,
     text: [
-      element("p", {}, "Hythe refuses to:"),
+      element("p", {}, "Hythe refused:"),
       element("blockquote", {}, ...problemText(refusal).slice(0, 1)),
       what(reservation),
       element("p", {}, "With force it is released whatever protects it. Whoever counts on it is not asked."),

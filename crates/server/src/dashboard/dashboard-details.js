@@ -2,7 +2,7 @@
 
 import * as api from "/dashboard-api.js";
 import { release, setLock } from "/dashboard-actions.js";
-import { complain, open, problemText, settle } from "/dashboard-dialogs.js";
+import { complain, open, problemText, say, settle } from "/dashboard-dialogs.js";
 import { element, facts, readable, setText, timeElement } from "/dashboard-words.js";
 
 const LISTENING = {
@@ -59,7 +59,7 @@ export class Details {
     } catch (thrown) {
       const problem = api.Problem.from(thrown);
       if (port !== this.#port) return;
-      if (problem.code === "not-found") this.#endAs(`Port ${port} is not reserved any more.`);
+      if (problem.code === "not-found") this.end(port);
       else complain("details", problem);
     }
   }
@@ -76,9 +76,11 @@ export class Details {
     this.#visit.hidden = true;
   }
 
-  #endAs(text) {
+  /** Says that a port is not reserved any more, if it is the one that is shown. */
+  end(port) {
+    if (port !== this.#port) return;
     this.#reservation = null;
-    setText(this.#gone, text);
+    setText(this.#gone, `Port ${port} is not reserved any more.`);
     this.#lock.disabled = this.#release.disabled = true;
     this.#visit.hidden = true;
   }
@@ -120,6 +122,7 @@ export class Details {
     if (await release(this.#reservation)) {
       this.#onChange();
       if (port === this.#port) this.#dialog.close();
+      say(`Port ${port} is released.`);
     }
   }
 }

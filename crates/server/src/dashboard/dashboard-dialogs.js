@@ -9,7 +9,10 @@ const SAID = 10_000;
 /** Opens a dialog and returns when it is closed; the focus goes back to `opener`, or to `otherwise()`. */
 export async function open(dialog, { opener = document.activeElement, otherwise = () => null } = {}) {
   dialog.showModal();
-  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  do {
+    await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+    // It is told late: by then the dialog may be open again.
+  } while (dialog.open);
   // What opened it may be gone meanwhile: released, or filtered out.
   const target = opener?.isConnected && opener.checkVisibility() ? opener : otherwise();
   target?.focus();
@@ -54,8 +57,9 @@ export async function askForToken(refused) {
 
 /** What a problem says: what is wrong, and what can be done about it. */
 export function problemText(problem) {
-  const hint = problem.hint === null ? null : element("p", { class: "hint" }, "hint: ", element("code", {}, readable(problem.hint)));
-  return [element("p", {}, readable(problem.message)), hint].filter((part) => part !== null);
+  const message = element("p", {}, readable(problem.message));
+  if (problem.hint === null) return [message];
+  return [message, element("p", { class: "hint" }, "hint: ", element("code", {}, readable(problem.hint)))];
 }
 
 /**
@@ -66,10 +70,9 @@ export function complain(subject, problem, remedy = null) {
   const [text, act] = remedy ?? [];
   const button = remedy && element("button", { type: "button" }, text);
   button?.addEventListener("click", () => act());
-  const notice = put(subject, { class: "notice problem", role: "alert" }, ...problemText(problem), button);
   const dismiss = element("button", { type: "button", class: "dismiss", "aria-label": "Dismiss" }, "×");
+  const notice = put(subject, { class: "notice problem", role: "alert" }, ...problemText(problem), button, dismiss);
   dismiss.addEventListener("click", () => notice.remove());
-  notice.append(dismiss);
 }
 
 /** Takes back what was said about a subject: it is all right again. */
@@ -90,6 +93,8 @@ function put(subject, attributes, ...children) {
   const place = (dialogs.at(-1) ?? document).querySelector(".notices");
   const known = [...place.children].find((notice) => notice.dataset.subject === subject);
   const notice = element("div", { ...attributes, "data-subject": subject }, ...children);
+  // What is said already is not read out again, and keeps the focus.
+  if (known?.textContent === notice.textContent) return known;
   if (known) known.replaceWith(notice);
   else place.append(notice);
   return notice;

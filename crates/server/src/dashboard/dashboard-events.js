@@ -10,6 +10,7 @@ const FLOOD_TIME = 3_000;
 
 export class EventLog {
   #log = document.querySelector("#log");
+  #lines = document.querySelector("#log-lines");
   #state = document.querySelector("#events-state");
   #pause = document.querySelector("#pause");
   #waiting = [];
@@ -34,8 +35,8 @@ export class EventLog {
     }
     if (!live) this.#quieten();
     else this.#watchForFlood(events.length);
-    this.#log.prepend(...events.map(line).reverse());
-    while (this.#log.childElementCount > KEPT) this.#log.lastElementChild.remove();
+    this.#lines.prepend(...events.map(line).reverse());
+    while (this.#lines.childElementCount > KEPT) this.#lines.lastElementChild.remove();
     this.#tell();
   }
 
@@ -51,7 +52,7 @@ export class EventLog {
   }
 
   #tell() {
-    const isEmpty = this.#log.childElementCount === 0;
+    const isEmpty = this.#lines.childElementCount === 0;
     const waiting = this.#waiting.length === 0 ? "paused" : `paused, ${count(this.#waiting.length, "event")} waiting`;
     setText(this.#state, this.#isPaused ? waiting : isEmpty ? "none yet" : "");
   }
@@ -78,9 +79,9 @@ function line({ id, at, event, port, from, service, project, directory, agent, p
   return element(
     "li",
     { "data-id": id },
-    timeElement(at, { clock: true }),
     element("b", { class: "kind", "data-kind": event }, event),
     element("span", { class: "port" }, from === null ? String(port) : `${from} → ${port}`),
+    timeElement(at, { clock: true }),
     element(
       "span",
       { class: "whose" },

@@ -15,12 +15,16 @@ const MEANINGS = {
 };
 
 const SVG = "http://www.w3.org/2000/svg";
-/** How many ports stand for one cell, and how many pixels wide a cell is: the first that fits. */
+/** How many ports may stand for one cell: the first of which all rows fit. */
 const PORTS_A_CELL = [1, 2, 5, 10, 20, 50, 100, 200, 500];
-const SIZES = [14, 12, 10, 8, 7, 6, 5, 4];
-/** Widths of a row that leave round numbers at its beginning. */
-const COLUMNS = [1000, 500, 400, 250, 200, 100, 80, 60, 50, 40, 20, 10];
-const TALLEST = 190;
+/** Cells in a row, so that rows begin with round numbers. */
+const COLUMNS = [1000, 500, 400, 300, 250, 200, 150, 100, 80, 60, 50, 40, 20, 10];
+/** The size of a cell, and the height of the picture, in pixels. */
+const SMALLEST = 4;
+const LARGEST = 20;
+const TALLEST = 200;
+/** How much of the width that could be filled has to be. */
+const FULL = 0.85;
 /** Room for the number at the beginning of a row. */
 const MARGIN = 46;
 const LABEL_HEIGHT = 16;
@@ -52,8 +56,9 @@ export class PortMap {
     this.#inWords.addEventListener("toggle", () => this.#write());
     this.#picture.addEventListener("keydown", (event) => this.#keyed(event, onOpen));
     this.#picture.addEventListener("focus", () => this.#read(this.#port));
+    this.#picture.addEventListener("blur", () => this.#read(null));
     this.#picture.addEventListener("pointermove", (event) => this.#read(this.#portAt(event)));
-    this.#picture.addEventListener("pointerleave", () => this.#read(this.#port));
+    this.#picture.addEventListener("pointerleave", () => this.#read(this.#hasFocus ? this.#port : null));
     this.#picture.addEventListener("click", (event) => {
       const port = this.#portAt(event);
       if (port === null) return;
@@ -80,6 +85,7 @@ export class PortMap {
     this.#picture.setAttribute("aria-valuemax", last);
     this.#explain(counts);
     this.#draw();
+    if (this.#readout.textContent.trim() === "") this.#read(null);
     this.#moveTo(this.#port);
     this.#write();
   }
@@ -200,7 +206,11 @@ export class PortMap {
     this.#picture.setAttribute("aria-valuenow", this.#port);
     this.#picture.setAttribute("aria-valuetext", this.#describe(this.#port));
     this.#placeCursor();
-    this.#read(this.#port);
+    if (this.#hasFocus) this.#read(this.#port);
+  }
+
+  get #hasFocus() {
+    return document.activeElement === this.#picture;
   }
 
   #placeCursor() {
@@ -210,11 +220,11 @@ export class PortMap {
     this.#cursor.setAttribute("y", y - 1);
   }
 
-  /** Says below the picture what a port is. */
+  /** Says below the picture what a port is, or how to ask. */
   #read(port) {
-    if (port === null || this.#states.length === 0) return;
-    const several = this.#grid?.ports > 1 ? `  ·  a cell is ${count(this.#grid.ports, "port")}` : "";
-    setText(this.#readout, this.#describe(port) + several);
+    if (this.#grid === null) return;
+    const cells = `A cell is ${count(this.#grid.ports, "port")}. Point at one, or go there with the arrow keys.`;
+    setText(this.#readout, port === null ? cells : this.#describe(port));
   }
 
   /** `20015, reserved: web of shop`, or the same of the ports of a cell. */
@@ -263,19 +273,23 @@ function bounds(text) {
   return [first, last];
 }
 
-/** The largest cells, of as few ports as possible, of which all rows fit. */
+/** As few ports to a cell as possible, in rows that fill the width. */
 function arrange(all, width) {
+  let grids = [];
   for (const ports of PORTS_A_CELL) {
     const cells = Math.ceil(all / ports);
-    for (const size of SIZES) {
-      const columns = COLUMNS.find((number) => number * size <= width) ?? 10;
-      const rows = Math.ceil(cells / columns);
-      if (rows * size <= TALLEST) return { ports, cells, size, columns, rows };
-    }
+    grids = COLUMNS.map((columns) => {
+      const size = Math.max(SMALLEST, Math.min(Math.floor(width / columns), LARGEST));
+      return { ports, cells, size, columns, rows: Math.ceil(cells / columns) };
+    });
+    const fitting = grids.filter(({ columns, rows, size }) => columns * size <= width && rows * size <= TALLEST);
+    const widest = Math.max(...fitting.map(({ columns, size }) => columns * size));
+    // The fewer cells in a row, the larger they are.
+    const best = fitting.findLast(({ columns, size }) => columns * size >= FULL * widest);
+    if (best) return best;
   }
-  const [ports, size, columns] = [PORTS_A_CELL.at(-1), SIZES.at(-1), COLUMNS.at(-1)];
-  const cells = Math.ceil(all / ports);
-  return { ports, cells, size, columns, rows: Math.ceil(cells / columns) };
+  // Narrower than any screen: what does not fit is cut off.
+  return grids.at(-1);
 }
 
 /** Thin lines between the cells, drawn over all of them at once. */

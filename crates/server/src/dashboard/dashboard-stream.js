@@ -17,7 +17,7 @@ const impatience = new EventTarget();
  * Follows the events for as long as the page lives, and connects again whenever it must.
  *
  * `onEvents(events, live)` gets them in order; `live` is false for what happened before. `onState`
- * is told `connecting`, `live`, `asleep`, or `waiting` with the problem and the milliseconds.
+ * is told `connecting`, `live`, `asleep`, or `waiting` with the problem.
  */
 export async function follow({ onEvents, onState }) {
   let latest = null;
@@ -47,7 +47,7 @@ export async function follow({ onEvents, onState }) {
       problem = api.Problem.from(error);
     }
     if (document.hidden) continue;
-    onState("waiting", problem, wait);
+    onState("waiting", problem);
     await pause([window, "online"], [impatience, "reconnect"], wait);
     wait = Math.min(wait * 2, LONGEST_WAIT);
   }

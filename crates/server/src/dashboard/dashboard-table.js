@@ -2,7 +2,7 @@
 // screen reader find them; the style sheet lets the browser skip those that are out of sight, and
 // only what changed is written.
 
-import { ago, count, isCalm, moment, readable, setText, splitPath } from "/dashboard-words.js";
+import { ago, isCalm, moment, readable, setText, splitPath } from "/dashboard-words.js";
 
 const COLLATOR = new Intl.Collator("en", { numeric: true });
 
@@ -124,7 +124,8 @@ export class ReservationTable {
   }
 
   #tell(visible, all) {
-    setText(this.#shown, visible === all ? count(all, "reservation") : `${visible} of ${count(all, "reservation")}`);
+    const [some, total] = [visible, all].map((number) => number.toLocaleString("en"));
+    setText(this.#shown, all === 0 ? "" : visible === all ? `all ${total} shown` : `${some} of ${total} shown`);
     this.#table.hidden = all === 0;
     this.#empty.hidden = visible > 0;
     setText(
@@ -197,11 +198,11 @@ function fill(row, reservation, who) {
   setText(cell("port").firstElementChild, String(reservation.port));
   setText(cell("service"), reservation.service);
   setText(cell("project"), readable(reservation.project ?? ""));
-  setText(cell("parent"), parent);
+  setText(cell("parent").firstElementChild, parent);
   setText(cell("name"), name);
   cell("directory").title = readable(reservation.directory);
   setText(cell("agent"), [reservation.agent, reservation.task].filter(Boolean).map(readable).join(" · "));
-  setText(cell("kind"), reservation.lease);
+  setText(cell("length"), reservation.lease);
   cell("locked").hidden = !reservation.locked;
   cell("listening").dataset.listening = reservation.listening;
   setText(cell("state"), reservation.listening);

@@ -21,6 +21,7 @@ const CONNECTION = {
   connecting: "connecting",
   live: "live",
   asleep: "asleep",
+  waiting: "not connected, trying again",
 };
 
 /** The latest list, by port. */
@@ -38,6 +39,7 @@ const refresh = repeatedly(readAll);
 api.onTokenNeeded(askForToken);
 new Cleanup(document.querySelector("#open-cleanup"), () => refresh.soon());
 document.addEventListener("visibilitychange", () => refresh.soon());
+refresh.soon();
 follow({ onEvents, onState });
 
 async function readAll() {
@@ -102,17 +104,20 @@ function onEvents(events, live) {
   log.add(events, live);
   if (!live) return;
   refresh.soon();
-  for (const { port, from } of events) {
-    details.refresh(port);
-    if (from !== null) details.refresh(from);
+  for (const { event, port, from } of events) {
+    if (event === "released") details.end(port);
+    else details.refresh(port);
+    if (from !== null) details.end(from);
   }
 }
 
-function onState(state, problem = null, wait = 0) {
+function onState(state, problem = null) {
   const connection = document.querySelector("#connection");
+  // Each further attempt would be read out otherwise.
+  if (state === "connecting" && connection.dataset.state === "waiting") return;
   connection.dataset.state = state;
   connection.title = problem?.message ?? "";
-  setText(connection, CONNECTION[state] ?? `not connected, tries again in ${Math.ceil(wait / 1000)} s`);
+  setText(connection, CONNECTION[state]);
   // What happened while nobody listened is in the ledger.
   if (state === "live") refresh.soon();
 }
@@ -137,11 +142,14 @@ function repeatedly(work) {
     isBusy = true;
     isStale = false;
     const begun = performance.now();
-    await work();
-    isBusy = false;
-    const took = performance.now() - begun;
-    if (isStale) schedule(Math.max(TOGETHER, took));
-    else if (!document.hidden) schedule(Math.max(EVERY, PATIENCE * took));
+    try {
+      await work();
+    } finally {
+      isBusy = false;
+      const took = performance.now() - begun;
+      if (isStale) schedule(Math.max(TOGETHER, took));
+      else if (!document.hidden) schedule(Math.max(EVERY, PATIENCE * took));
+    }
   }
 
   function schedule(wait) {

@@ -10,11 +10,11 @@ use super::App;
 /// A file of the page: its path, its media type and its text.
 type Asset = (&'static str, &'static str, &'static str);
 
-macro_rules! module {
-    ($name:literal) => {
+macro_rules! asset {
+    ($media:literal, $name:literal) => {
         (
             concat!("/", $name),
-            "text/javascript; charset=utf-8",
+            concat!($media, "; charset=utf-8"),
             include_str!(concat!("../dashboard/", $name)),
         )
     };
@@ -22,24 +22,27 @@ macro_rules! module {
 
 const ASSETS: &[Asset] = &[
     ("/", "text/html; charset=utf-8", include_str!("../dashboard/index.html")),
-    ("/dashboard.css", "text/css; charset=utf-8", include_str!("../dashboard/dashboard.css")),
     ("/favicon.svg", "image/svg+xml", include_str!("../dashboard/favicon.svg")),
-    module!("dashboard.js"),
-    module!("dashboard-actions.js"),
-    module!("dashboard-api.js"),
-    module!("dashboard-details.js"),
-    module!("dashboard-dialogs.js"),
-    module!("dashboard-events.js"),
-    module!("dashboard-map.js"),
-    module!("dashboard-stream.js"),
-    module!("dashboard-table.js"),
-    module!("dashboard-words.js"),
+    asset!("text/css", "dashboard.css"),
+    asset!("text/css", "dashboard-dialogs.css"),
+    asset!("text/css", "dashboard-rows.css"),
+    asset!("text/javascript", "dashboard.js"),
+    asset!("text/javascript", "dashboard-actions.js"),
+    asset!("text/javascript", "dashboard-api.js"),
+    asset!("text/javascript", "dashboard-details.js"),
+    asset!("text/javascript", "dashboard-dialogs.js"),
+    asset!("text/javascript", "dashboard-events.js"),
+    asset!("text/javascript", "dashboard-map.js"),
+    asset!("text/javascript", "dashboard-stream.js"),
+    asset!("text/javascript", "dashboard-table.js"),
+    asset!("text/javascript", "dashboard-words.js"),
 ];
 
 /// What the page may do: talk to this server, and nothing else
 /// (<https://www.w3.org/TR/CSP3/>).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Whether a path is one of the page's own.
 pub(super) fn is_asset(path: &str) -> bool {

@@ -1,6 +1,5 @@
 //! Listeners and connections: who waits for whom, and for how long.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -117,7 +116,7 @@ impl Drop for Bound {
 }
 
 /// Begins to listen at all of the places, or at none.
-pub(super) async fn bind(places: &[Listen]) -> Result<Vec<Bound>, Failure> {
+pub(super) fn bind(places: &[Listen]) -> Result<Vec<Bound>, Failure> {
     let mut bound = Vec::new();
     for place in places {
         let one = match place {
@@ -307,7 +306,7 @@ fn answer(
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         let mut router = router.clone();
-        async move { Ok::<Response<Body>, Infallible>(router.call(request).await?) }
+        async move { router.call(request).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::explain::timed;
-use super::super::strategy::{COMMAND_LINE, Strategies};
+use super::super::strategy::{COMMAND_LINE, Plugins, Strategies};
 use super::super::{Engine, Error};
 use super::examine::typical_call;
 use super::measure::{Cost, Measured};
@@ -89,17 +90,18 @@ impl Engine<'_> {
     pub fn bench_plugin(&self, subject: &Subject, calls: usize) -> Result<BenchReport, Error> {
         let plugin = self.usable(&subject.plugin)?;
         let limits = &self.settings().limits;
+        let fresh = |cache| Strategies::new(&Plugins::default(), limits, cache, Rc::new(|_| ()));
         let compile = match self.path(&subject.plugin) {
             None => None,
             Some(path) => {
-                let uncached = Strategies::new(limits, None, Box::new(|_| ()))?;
+                let uncached = fresh(None)?;
                 let (loaded, time) = timed(|| uncached.file(&subject.plugin.name(), path));
                 loaded.map(|_| Some(time))?
             }
         };
         let mut loads = Vec::with_capacity(LOADS);
         for _ in 0..LOADS {
-            let fresh = Strategies::new(limits, self.home.cache.as_deref(), Box::new(|_| ()))?;
+            let fresh = fresh(self.home.cache.as_deref())?;
             let (loaded, time) = timed(|| self.asked_of(&fresh, &subject.plugin));
             loaded?;
             loads.push(time);
