@@ -29,7 +29,7 @@ impl Pier {
     }
 
     fn ask(&self, call: &str, body: impl Into<Option<Value>>) -> Answer {
-        self.serving.ask(call, &[], body)
+        self.serving.send(call, &[], body)
     }
 
     /// What `POST /ports/request` answers, which is what it says that it answers.
@@ -195,7 +195,7 @@ fn what_makes_no_sense_is_said() {
     }
     for pid in ["0", "-1", "abc", "1.5", "99999999999999999999"] {
         let body = json!({ "project": "a" });
-        let answer = pier.serving.ask("POST /ports/request", &[("X-PID", pid)], body);
+        let answer = pier.serving.send("POST /ports/request", &[("X-PID", pid)], body);
         assert!(error(&answer, 400).contains("PID"), "{pid}: {}", answer.body);
     }
     for (body, said) in [
@@ -223,7 +223,7 @@ fn a_process_that_runs_owns_what_it_asks_for() {
     let ask = |pid: u32| {
         let body = json!({ "project": "shop" });
         let pid = pid.to_string();
-        pier.serving.ask("POST /ports/request", &[("X-PID", &pid)], body).json(200)
+        pier.serving.send("POST /ports/request", &[("X-PID", &pid)], body).json(200)
     };
     let active = || {
         let active = pier.get("/ports/active")["ports"][0].clone();
@@ -366,15 +366,15 @@ fn health_version_and_metrics_are_there() {
     assert_eq!((&metrics["total_assignments"], &metrics["active_ports"]), (&json!(1), &json!(1)));
     assert_eq!(metrics["uptime_formatted"], "0m");
     let get = |path: &str, accept: &str| {
-        pier.serving.ask(&format!("GET {path}"), &[("Accept", accept)], None)
+        pier.serving.send(&format!("GET {path}"), &[("Accept", accept)], None)
     };
     assert_eq!(get("/metrics", "application/json, */*").json(200)["errors"], 0);
     for accept in ["text/plain", "application/openmetrics-text;version=1.0.0,*/*;q=0.1"] {
         let answer = get("/metrics", accept);
         assert!(answer.body.starts_with("# HELP hythe_"), "{}", answer.body);
         assert_eq!(
-            answer.headers["content-type"],
-            get("/v1/metrics", "*/*").headers["content-type"]
+            answer.header("content-type").unwrap(),
+            get("/v1/metrics", "*/*").header("content-type").unwrap()
         );
     }
     fs::write(pier.world.ledger(), "nonsense").unwrap();
@@ -427,7 +427,7 @@ fn whoever_is_turned_away_is_told_in_the_same_form() {
     let bearer = format!("Bearer {token}");
     let ask = |headers: &[(&str, &str)], body: &str| {
         let headers = [&[("Authorization", bearer.as_str())], headers].concat();
-        serving.ask("POST /ports/request", &headers, json!(body))
+        serving.send("POST /ports/request", &headers, json!(body))
     };
     let shop = r#"{"project": "shop"}"#;
     assert_eq!(ask(&[], shop).json(200)["existing"], false);
@@ -442,17 +442,17 @@ fn whoever_is_turned_away_is_told_in_the_same_form() {
     let large = format!("{{\"project\": \"shop\"{}}}", " ".repeat(10 * 1024));
     assert!(error(&ask(&[], &large), 413).contains("10240"));
     assert_eq!(ask(&[], &format!("{shop}{}", " ".repeat(10_000))).status, 200);
-    let stranger = serving.ask("GET /ports/active", &[], None);
+    let stranger = serving.send("GET /ports/active", &[], None);
     assert!(error(&stranger, 401).contains("token"));
-    assert_eq!(stranger.headers["www-authenticate"], "Bearer");
-    assert_eq!(serving.ask("GET /health", &[], None).status, 200, "it needs none");
+    assert_eq!(stranger.header("www-authenticate").unwrap(), "Bearer");
+    assert_eq!(serving.send("GET /health", &[], None).status, 200, "it needs none");
     let known = [("Authorization", bearer.as_str())];
     for (call, status) in [("GET /ports/request", 405), ("GET /ports/none", 404)] {
-        error(&serving.ask(call, &known, None), status);
+        error(&serving.send(call, &known, None), status);
     }
     // Elsewhere it is what it is everywhere.
-    let problem = serving.ask("GET /v1/reservations", &[], None);
-    assert_eq!(problem.headers["content-type"], "application/problem+json");
+    let problem = serving.send("GET /v1/reservations", &[], None);
+    assert_eq!(problem.header("content-type").unwrap(), "application/problem+json");
 }
 
 #[test]
@@ -462,9 +462,9 @@ fn how_often_may_be_asked_is_told_and_health_is_free() {
     for _ in 0..40 {
         assert_eq!(pier.ask("GET /health", None).status, 200);
         let answer = pier.ask("GET /ports/active", None);
-        assert_eq!(answer.headers["ratelimit-limit"], "2");
-        assert_eq!(answer.headers["ratelimit-reset"], "1");
-        let left: u32 = answer.headers["ratelimit-remaining"].parse().unwrap();
+        assert_eq!(answer.header("ratelimit-limit").unwrap(), "2");
+        assert_eq!(answer.header("ratelimit-reset").unwrap(), "1");
+        let left: u32 = answer.header("ratelimit-remaining").unwrap().parse().unwrap();
         assert!(left < 2, "{left}");
         if answer.status == 429 {
             assert_eq!(left, 0);

@@ -20,4 +20,6 @@ mod kill;
 mod machine;
 mod rig;
 mod runs;
+mod serving;
 mod support;
+mod swarm;

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::listener::{Harbour, eventually};
@@ -431,7 +432,7 @@ fn a_server_is_told_of_while_it_runs_hangs_and_when_it_was_killed() {
     fs::write(&file, said).unwrap();
 
     let pid = serving.pid();
-    serving.kill();
+    serving.end(Signal::KILL);
     let (document, stderr) = status(7);
     assert_eq!(
         (&document["running"], &document["left_behind"]["pid"]),

@@ -1,4 +1,5 @@
-//! The table of what the ancestors do names commands and tests that there are.
+//! The tables of what the ancestors do, and of what the server promises, name commands and tests that
+//! there are.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,9 +7,9 @@ use std::path::Path;
 use super::help;
 use super::markdown::{read, root};
 
-/// The rows of the document's tables: what they do, Hythe's answer, what shows it.
-fn table() -> Vec<[String; 3]> {
-    let text = read("docs/ancestors.md");
+/// The rows of a document's tables: what they do, Hythe's answer, what shows it.
+fn table(document: &str) -> Vec<[String; 3]> {
+    let text = read(document);
     let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows = lines.map(|line| {
         let cells: Vec<_> = line.split(" | ").map(str::to_owned).collect();
@@ -25,7 +26,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_test_that_is_named_is_there() {
     let mut named = BTreeSet::new();
-    for row in table() {
+    for row in table("docs/ancestors.md").into_iter().chain(table("docs/security.md")) {
         let [_, _, shown] = &row;
         if shown == "not yet" {
             continue;
@@ -51,7 +52,7 @@ fn every_test_that_is_named_is_there() {
 
 #[test]
 fn every_command_that_is_named_is_there() {
-    let named: BTreeSet<_> = table()
+    let named: BTreeSet<_> = table("docs/ancestors.md")
         .iter()
         .flat_map(|row| quoted(&row[1]).map(str::to_owned).collect::<Vec<_>>())
         .filter_map(|code| Some(code.strip_prefix("hythe ")?.split(' ').next()?.to_owned()))

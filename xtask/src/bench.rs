@@ -12,6 +12,7 @@ mod counters;
 mod crowd;
 mod race;
 mod row;
+mod serve;
 mod server;
 mod world;
 mod yard;
@@ -21,7 +22,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use self::race::{Field, Turn};
 use self::row::Goal;
@@ -45,6 +46,19 @@ pub(crate) struct Bench {
     /// Stand for a server on this port, until stdin ends
     #[arg(long, hide = true)]
     listen: Option<u16>,
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+/// What is timed instead.
+#[derive(Debug, Subcommand)]
+enum Instead {
+    /// The HTTP server under load, beside a handler that always answers the same; needs wrk
+    Serve {
+        /// How long each is asked
+        #[arg(long, default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+    },
 }
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -54,6 +68,9 @@ impl Bench {
     pub(crate) fn run(&self, root: &Path) -> Outcome<()> {
         if let Some(port) = self.listen {
             return listen(port);
+        }
+        if let Some(Instead::Serve { seconds }) = self.instead {
+            return serve::run(root, seconds);
         }
         let yard = Yard::open(root)?;
         row::print_header();

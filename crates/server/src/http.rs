@@ -92,7 +92,7 @@ pub fn serve(
         .map_err(|error| Failure::unexpected(format!("threads cannot be started: {error}")))?;
     let outcome = runtime.block_on(run(verbs, settings, ready));
     // A verb that has begun is carried through; one that waits for a lock is not waited for.
-    runtime.shutdown_timeout(PARTING);
+    runtime.shutdown_timeout(LAST_VERBS);
     outcome
 }
 
@@ -119,7 +119,10 @@ pub fn may_listen(places: &[Listen], token: bool) -> Result<(), Failure> {
 const WORKERS: usize = 2;
 
 /// How long those are waited for at the end who are still being answered.
-const PARTING: Duration = Duration::from_secs(5);
+const PARTING: Duration = Duration::from_secs(3);
+
+/// How long verbs are waited for after that, for which nobody waits any more.
+const LAST_VERBS: Duration = Duration::from_secs(2);
 
 async fn run(
     verbs: Verbs,
@@ -151,10 +154,14 @@ async fn run(
         rates: Rates::new(settings.rate),
     }));
     let router = router(app, guard);
-    let ends = listen::ends()
+    let mut ends = listen::ends()
         .map_err(|error| Failure::unexpected(format!("signals cannot be waited for: {error}")))?;
     ready(&places)?;
-    listen::serve(listeners, router, ends, PARTING).await;
+    let ended = async move {
+        ends.wait().await;
+        app.feed.end();
+    };
+    listen::serve(listeners, router, ended, PARTING).await;
     drop(held);
     Ok(())
 }

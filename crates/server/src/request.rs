@@ -275,7 +275,6 @@ impl List {
 pub struct Events {
     /// Only events with a higher number than this.
     #[serde(deserialize_with = "number")]
-    #[schemars(range(min = 0))]
     pub after: Option<i64>,
     /// At most this many: the next ones when `after` is said, else the latest. 100 when nothing is
     /// said.

@@ -31,8 +31,8 @@ pub struct Verbs(Arc<Shared>);
 struct Shared {
     home: Home,
     overrides: Overrides,
-    reading: Semaphore,
-    writing: Semaphore,
+    reading: Arc<Semaphore>,
+    writing: Arc<Semaphore>,
 }
 
 /// For whom a verb runs.
@@ -66,7 +66,8 @@ impl Verbs {
     /// The verbs of an engine in `home`, where `overrides` holds unless a request says otherwise.
     #[must_use]
     pub fn new(home: Home, overrides: Overrides) -> Self {
-        let (reading, writing) = (Semaphore::new(READERS), Semaphore::new(WRITERS));
+        let lane = |width| Arc::new(Semaphore::new(width));
+        let (reading, writing) = (lane(READERS), lane(WRITERS));
         Self(Arc::new(Shared { home, overrides, reading, writing }))
     }
 
@@ -125,15 +126,21 @@ impl Verbs {
 
     async fn run<T: Send + 'static>(
         &self,
-        lane: &Semaphore,
+        lane: &Arc<Semaphore>,
         here: Here,
         verb: impl FnOnce(&Engine<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<Told<T>, Failure> {
         // A lane is never closed, and a verb does not panic: both would be faults of this program.
         let fault = |what: &dyn ToString| Failure::unexpected(what.to_string());
-        let _turn = lane.acquire().await.map_err(|closed| fault(&closed))?;
+        let turn = Arc::clone(lane).acquire_owned().await.map_err(|closed| fault(&closed))?;
         let shared = Arc::clone(&self.0);
-        let outcome = task::spawn_blocking(move || shared.open(here, verb)).await;
+        // Whoever asked may be gone before the verb is: its turn is over when the verb is, or those who
+        // vanish would fill the threads of both lanes with writers that wait.
+        let outcome = task::spawn_blocking(move || {
+            let _turn = turn;
+            shared.open(here, verb)
+        });
+        let outcome = outcome.await;
         outcome.map_err(|panic| fault(&panic))?
     }
 }

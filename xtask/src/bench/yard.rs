@@ -93,15 +93,26 @@ fn build_floor(root: &Path, scratch: &Path) -> Outcome<PathBuf> {
 }
 
 /// The release build of Hythe.
-#[expect(clippy::disallowed_methods, reason = "cargo speaks to its tools in variables")]
 fn build_hythe(root: &Path) -> Outcome<PathBuf> {
+    build(root, &["--package=hythe"])
+}
+
+/// The release build of an example of the server's.
+pub(super) fn build_example(root: &Path, name: &str) -> Outcome<PathBuf> {
+    build(root, &["--package=hythe-server", "--example", name])
+}
+
+/// The executable of a release build.
+#[expect(clippy::disallowed_methods, reason = "cargo speaks to its tools in variables")]
+fn build(root: &Path, what: &[&str]) -> Outcome<PathBuf> {
     let output = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["build", "--release", "--package=hythe", "--message-format=json-render-diagnostics"])
+        .args(["build", "--release", "--message-format=json-render-diagnostics"])
+        .args(what)
         .current_dir(root)
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
-        return Err("hythe does not build".into());
+        return Err(format!("{} does not build", what.join(" ")).into());
     }
     // The last message that names one is of the binary; build scripts are named before it.
     String::from_utf8(output.stdout)?

@@ -46,11 +46,12 @@ impl<'a> Engine<'a> {
         };
         // All of it, in batches, as if it happened now.
         let replayed = past && filter.limit.is_none();
-        let read = watcher.stamps.read()?;
         if !replayed && let Some(ledger) = self.ledger()? {
-            watcher.read = read;
             watcher.filter.after = Some(ledger.last_event()?);
             watcher.past = if past { ledger.events(filter)? } else { Vec::new() };
+            // While a reader has the ledger, nobody commits. It comes last: where this fails, nothing
+            // may have opened the file that would now be closed, and take SQLite's locks with it.
+            watcher.read = watcher.stamps.read()?;
         }
         tracing::debug!(after = watcher.filter.after, "watching");
         Ok(watcher)

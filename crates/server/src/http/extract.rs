@@ -65,9 +65,13 @@ fn is_limit(error: &axum::Error) -> bool {
     false
 }
 
-/// A body as a JSON document.
+/// A body as a JSON object.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    // An array would be taken for the values of the fields in their order, which nobody promises.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::usage("the body: expected an object", "/v1/openapi.json"));
+    }
     serde_json::from_slice(bytes)
         .map_err(|error| Problem::usage(format!("the body: {error}"), "/v1/openapi.json"))
 }

@@ -87,6 +87,10 @@ impl Guard {
         };
         let target = request.uri().authority();
         for name in [Some(&host), target].into_iter().flatten() {
+            if !is_name_and_port(name) {
+                let message = format!("`{name}` is not the name of a host, with or without a port");
+                return Err(Problem::usage(message, "Host: localhost"));
+            }
             if !self.is_mine(name.host()) {
                 return Err(Problem::forbidden(format!("`{name}` is not a name of this server"))
                     .hint(format!("hythe serve --allow-host {}", name.host())));
@@ -122,6 +126,12 @@ impl Guard {
     }
 }
 
+/// Whether it is what a header `Host` may have (RFC 9110, 7.2): neither a user, nor a port that is none.
+fn is_name_and_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some())
+}
+
 /// Whether a path tells nothing that is worth a token.
 fn is_open(path: &str) -> bool {
     path == "/health" || super::dashboard::is_asset(path)
@@ -131,7 +141,8 @@ fn is_open(path: &str) -> bool {
 fn same_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Problem> {
     for origin in headers.get_all(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or_default();
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        // Programs that show pages have origins of their own, such as `tauri://localhost`.
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         if authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host.as_str())) {
             return Err(Problem::forbidden(format!("`{origin}` is another origin than {host}")));
         }

@@ -190,7 +190,8 @@ pub(super) fn ends() -> io::Result<Ends> {
 }
 
 impl Ends {
-    async fn wait(&mut self) {
+    /// Waits until the process is told to end.
+    pub(super) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -198,24 +199,23 @@ impl Ends {
     }
 }
 
-/// Answers clients until the process is told to end, and then at most for `parting` those who are
-/// being answered.
+/// Answers clients until the server has `ended`, and then at most for `parting` those who are being
+/// answered.
 pub(super) async fn serve(
     listeners: Vec<Bound>,
     router: Router,
-    mut ends: Ends,
+    ended: impl Future<Output = ()>,
     parting: Duration,
 ) {
     let connections = Arc::new(Semaphore::new(raise_files()));
-    let (end, ended) = watch::channel(());
+    let (end, over) = watch::channel(());
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        let (router, connections, ended) =
-            (router.clone(), Arc::clone(&connections), ended.clone());
-        accepting.spawn(accept(listener, router, connections, ended, parting));
+        let (router, connections, over) = (router.clone(), Arc::clone(&connections), over.clone());
+        accepting.spawn(accept(listener, router, connections, over, parting));
     }
-    drop(ended);
-    ends.wait().await;
+    drop(over);
+    ended.await;
     drop(end);
     while accepting.join_next().await.is_some() {}
 }
@@ -238,13 +238,13 @@ async fn accept(
     listener: Bound,
     router: Router,
     connections: Arc<Semaphore>,
-    mut ended: watch::Receiver<()>,
+    mut over: watch::Receiver<()>,
     parting: Duration,
 ) {
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
-            _ = ended.changed() => break,
+            _ = over.changed() => break,
             accepted = next(&listener, &connections) => accepted,
         };
         let (client, turn) = match accepted {
@@ -271,7 +271,7 @@ async fn accept(
         }
     }
     drop(listener);
-    // Streams of events never end by themselves.
+    // Somebody may send no end of a request, or not take an answer.
     let _ = time::timeout(parting, graceful.shutdown()).await;
 }
 

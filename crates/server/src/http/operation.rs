@@ -83,6 +83,14 @@ impl Operation {
         Self { header: Some((name, schema)), ..self }
     }
 
+    /// The field of its body that has to be there, though other callers of the verb may leave it out.
+    pub(super) fn requires(mut self, field: &str) -> Self {
+        if let Some(body) = &mut self.body {
+            body["required"] = json!([field]);
+        }
+        self
+    }
+
     /// It answers with a document, whose schema has this name.
     pub(super) fn answers(self, schema: &'static str) -> Self {
         Self { answer: Answer::Document(schema), ..self }
@@ -116,21 +124,28 @@ impl Operation {
                 content.into()
             }
         };
-        let own = self.failure.as_ref().map(|schema| {
-            json!({
+        let failure = match &self.failure {
+            Some(schema) => &json!({
                 "description": "It failed, and nothing was changed.",
                 "content": { "application/json": { "schema": schema } },
-            })
-        });
+            }),
+            None => failure,
+        };
+        let mut parameters = self.in_path();
+        let mut responses = Map::new();
+        for (status, meaning) in self.failures(!parameters.is_empty()) {
+            let mut failure = failure.clone();
+            failure["description"] = meaning.into();
+            responses.insert(status.to_owned(), failure);
+        }
+        responses.insert("default".to_owned(), failure.clone());
+        let done = json!({ "description": "It is done.", "content": content });
+        responses.insert("200".to_owned(), done);
         let mut operation = json!({
             "operationId": self.id,
             "summary": self.summary,
-            "responses": {
-                "200": { "description": "It is done.", "content": content },
-                "default": own.as_ref().unwrap_or(failure),
-            },
+            "responses": responses,
         });
-        let mut parameters = self.in_path();
         parameters.extend(self.query.iter().flat_map(in_query));
         parameters.extend(
             self.header
@@ -141,10 +156,25 @@ impl Operation {
             operation["parameters"] = parameters.into();
         }
         if let Some(body) = &self.body {
-            let content = json!({ "application/json": { "schema": body } });
-            operation["requestBody"] = json!({ "required": true, "content": content });
+            let content = json!({ "application/json": { "schema": or_null(body.clone()) } });
+            let required = body.get("required").is_some();
+            operation["requestBody"] = json!({ "required": required, "content": content });
         }
         operation
+    }
+
+    /// How it fails, by status; `names` is whether its path names a reservation.
+    fn failures(&self, names: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let (body, changes) = (self.body.is_some(), self.method != Method::GET);
+        FAILURES.into_iter().filter_map(move |(when, status, meaning)| {
+            let holds = match when {
+                When::Always => true,
+                When::Names => names || changes,
+                When::Body => body,
+                When::Changes => changes,
+            };
+            holds.then_some((status, meaning))
+        })
     }
 
     /// The parameters that stand in braces in the path: all of them are ports.
@@ -158,6 +188,38 @@ impl Operation {
     }
 }
 
+/// When a failure has to be reckoned with.
+enum When {
+    Always,
+    /// It names a reservation, or a directory.
+    Names,
+    /// It has a body.
+    Body,
+    /// It changes something.
+    Changes,
+}
+
+/// How operations fail, by status.
+const FAILURES: [(When, &str, &str); 13] = [
+    (When::Always, "400", "The request makes no sense."),
+    (When::Always, "401", "A token is needed, or this one is wrong."),
+    (When::Always, "403", "Another host is meant, or another site asks."),
+    (When::Names, "404", "It is not reserved."),
+    (When::Body, "408", "The body did not come in time."),
+    (
+        When::Changes,
+        "409",
+        "It cannot be done as things are: there is no free port, or it is locked.",
+    ),
+    (When::Body, "413", "The body is too long."),
+    (When::Changes, "415", "The request is not JSON."),
+    (When::Always, "422", "The configuration or a policy is wrong."),
+    (When::Always, "429", "This client asks too often."),
+    (When::Always, "500", "This server is wrong."),
+    (When::Always, "503", "The ledger cannot be used now, or is locked for too long."),
+    (When::Always, "504", "There was no answer in time. What has begun is carried through."),
+];
+
 /// Where the schema of a document is in the OpenAPI document.
 pub(super) fn reference(name: &str) -> String {
     format!("{SCHEMAS}/{name}")
@@ -166,10 +228,32 @@ pub(super) fn reference(name: &str) -> String {
 /// What the references to schemas begin with.
 pub(super) const SCHEMAS: &str = "#/components/schemas";
 
+/// A schema where what may be left out may be null as well.
+fn or_null(mut schema: Value) -> Value {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let properties = schema["properties"].as_object_mut().into_iter().flatten();
+    for (name, property) in properties {
+        if property.get("default").is_some() || required.contains(&json!(name)) {
+            continue;
+        }
+        if let Some(kind) = property.get_mut("type").filter(|kind| kind.is_string()) {
+            *kind = json!([kind.take(), "null"]);
+        }
+        if let Some(words) = property.get_mut("enum").and_then(Value::as_array_mut) {
+            words.push(Value::Null);
+        }
+    }
+    schema
+}
+
 fn in_query(schema: &Value) -> Vec<Value> {
     let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
     let parameter = |(name, schema): (&String, &Value)| {
         let mut schema = schema.clone();
+        // A query says something, or does not.
+        if let Some(types) = schema["type"].as_array() {
+            schema["type"] = types.first().cloned().unwrap_or_default();
+        }
         let description = schema.as_object_mut().and_then(|it| it.remove("description"));
         json!({
             "name": name,
@@ -187,5 +271,14 @@ fn schema<T: JsonSchema>() -> Value {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    SchemaGenerator::new(settings).into_root_schema_for::<T>().into()
+    let mut schema: Value = SchemaGenerator::new(settings).into_root_schema_for::<T>().into();
+    // What is left out is no value, which fits no type.
+    for property in schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if property["default"].is_null()
+            && let Some(property) = property.as_object_mut()
+        {
+            property.remove("default");
+        }
+    }
+    schema
 }

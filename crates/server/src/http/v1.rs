@@ -44,6 +44,7 @@ pub(super) fn operations() -> Vec<Operation> {
             reserve,
         )
         .body::<request::Reserve>()
+        .requires("directory")
         .answers("reserved"),
         Operation::new(
             GET,
@@ -82,6 +83,7 @@ pub(super) fn operations() -> Vec<Operation> {
             release,
         )
         .body::<request::Release>()
+        .requires("directory")
         .answers("released"),
         Operation::new(
             POST,
@@ -117,7 +119,7 @@ pub(super) fn operations() -> Vec<Operation> {
             ("measure", "Counters for Prometheus"),
             super::metrics::prometheus,
         )
-        .answers_text("text/plain"),
+        .answers_text("application/openmetrics-text"),
     ]
 }
 

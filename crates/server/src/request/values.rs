@@ -46,13 +46,24 @@ where
     T: FromStr<Err: Display>,
     D: Deserializer<'de>,
 {
-    Vec::<String>::deserialize(deserializer)?.iter().map(|text| parse(text)).collect()
+    few(Vec::<String>::deserialize(deserializer)?)?.iter().map(|text| parse(text)).collect()
 }
 
 /// A list of ports.
 pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Port>, D::Error> {
-    let numbers = Vec::<serde_json::Number>::deserialize(deserializer)?;
+    let numbers = few(Vec::<serde_json::Number>::deserialize(deserializer)?)?;
     numbers.iter().map(|number| parse(&number.to_string())).collect()
+}
+
+/// The longest list: all of it is one change, that others wait for.
+const LONGEST: usize = 256;
+
+/// A list, unless it is too long.
+fn few<T, E: Error>(list: Vec<T>) -> Result<Vec<T>, E> {
+    match list.len() {
+        0..=LONGEST => Ok(list),
+        count => Err(E::custom(format!("there are {count} items: at most {LONGEST} are taken"))),
+    }
 }
 
 /// A duration such as `30d`.
@@ -94,7 +105,7 @@ pub(super) fn service(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn services(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": string(SERVICE), "maxItems": 256 })
+    json_schema!({ "type": "array", "items": string(SERVICE), "maxItems": LONGEST })
 }
 
 pub(super) fn port(_: &mut SchemaGenerator) -> Schema {
@@ -102,7 +113,7 @@ pub(super) fn port(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn ports(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": port(generator), "maxItems": 256 })
+    json_schema!({ "type": "array", "items": port(generator), "maxItems": LONGEST })
 }
 
 pub(super) fn range(_: &mut SchemaGenerator) -> Schema {

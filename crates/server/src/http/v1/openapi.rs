@@ -1,17 +1,30 @@
 //! The OpenAPI document (3.1), made of the operations and the schemas of the documents.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use hythe_document::schema;
 use serde_json::{Map, Value, json};
 
-use super::Answer;
 use crate::http::operation::{self, Operation};
+use crate::http::problem::Problem;
 use crate::http::{self, App};
 
-pub(super) async fn describe(State(app): State<&'static App>) -> Answer {
-    Ok(axum::Json(document(&http::operations(), app.version)?))
+pub(super) async fn describe(State(app): State<&'static App>) -> Result<Response, Problem> {
+    // It stays the same, and making it takes longer than most requests.
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let text = match TEXT.get() {
+        Some(text) => text.clone(),
+        None => {
+            let document = document(&http::operations(), app.version)?;
+            TEXT.get_or_init(|| document.to_string().into()).clone()
+        }
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 /// What can be called, and what it answers.

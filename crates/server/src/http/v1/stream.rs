@@ -41,14 +41,24 @@ const ALIVE: Duration = Duration::from_secs(15);
 pub(super) struct From {
     /// After the event of this number. Without it, and without a header `Last-Event-ID`, with what
     /// happens from now on.
-    #[schemars(range(min = 0))]
     after: Option<i64>,
 }
 
 /// Tells everybody who listens what happens.
 pub(in crate::http) struct Feed {
-    sender: Sender<Arc<Event>>,
+    sender: Sender<Told>,
     follower: Thread,
+}
+
+/// What those who listen are told.
+#[derive(Debug, Clone)]
+enum Told {
+    /// This happened.
+    Event(Arc<Event>),
+    /// More may have happened than was told.
+    More,
+    /// The server ends.
+    End,
 }
 
 impl Feed {
@@ -60,16 +70,22 @@ impl Feed {
         Self { sender, follower: thread.thread().clone() }
     }
 
-    fn listen(&self) -> Receiver<Arc<Event>> {
+    fn listen(&self) -> Receiver<Told> {
         let receiver = self.sender.subscribe();
         self.follower.unpark();
         receiver
+    }
+
+    /// Ends all streams, which do not end by themselves.
+    pub(in crate::http) fn end(&self) {
+        // Nobody may listen just now.
+        let _ = self.sender.send(Told::End);
     }
 }
 
 /// Tells what happens, for ever: the watcher has the ledger's file open, which may not be closed
 /// while other threads use the ledger.
-fn follow(verbs: &Verbs, listeners: &Sender<Arc<Event>>) {
+fn follow(verbs: &Verbs, listeners: &Sender<Told>) {
     let report = |notice: &Notice| tracing::debug!(%notice, "following");
     let attend = |pause: fn(Duration)| match listeners.receiver_count() {
         0 => thread::park(),
@@ -79,12 +95,19 @@ fn follow(verbs: &Verbs, listeners: &Sender<Arc<Event>>) {
     let (home, nobodys) = (verbs.home(), Path::new("/"));
     let engine = insist(|| Engine::open(&Host, home, Overrides::default(), nobodys, &report));
     let mut watcher = insist(|| engine.watch(&EventFilter::default(), false));
+    // Whoever came first may have read the ledger before it was followed.
+    let _ = listeners.send(Told::More);
     loop {
-        for event in insist(|| watcher.poll()) {
+        let events = insist(|| watcher.poll());
+        let full = events.len() >= BATCH as usize;
+        for event in events {
             // Nobody may listen just now.
-            let _ = listeners.send(Arc::new(event));
+            let _ = listeners.send(Told::Event(Arc::new(event)));
         }
-        attend(thread::park_timeout);
+        // After a time without listeners there may be much to catch up with.
+        if !full {
+            attend(thread::park_timeout);
+        }
     }
 }
 
@@ -142,7 +165,7 @@ fn told(event: &Event) -> sse::Event {
 /// Somebody who is told what happens.
 struct Listener {
     app: &'static App,
-    live: Receiver<Arc<Event>>,
+    live: Receiver<Told>,
     /// The number of the last event it was told, or needs not to be told.
     last: i64,
     /// What was read from the ledger and it was not told yet.
@@ -164,13 +187,13 @@ impl Listener {
                 continue;
             }
             match self.live.recv().await {
-                Ok(event) if event.id <= self.last => {}
-                Ok(event) => {
+                Ok(Told::Event(event)) if event.id <= self.last => {}
+                Ok(Told::Event(event)) => {
                     self.last = event.id;
                     return Some(event);
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => self.behind = true,
-                Err(broadcast::error::RecvError::Closed) => return None,
+                Ok(Told::More) | Err(broadcast::error::RecvError::Lagged(_)) => self.behind = true,
+                Ok(Told::End) | Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
     }
