@@ -332,8 +332,9 @@ struct Started<'m>(&'m Machine);
 impl<'m> Started<'m> {
     fn by(machine: &'m Machine) -> Self {
         let script = format!(
-            "[ ! -e \"$HOME/pid\" ] || while ! kill \"$(cat \"$HOME/pid\")\"; do break; done\n\
-             {HYTHE} serve --listen 127.0.0.1:0 > /dev/null 2>&1 &\necho $! > \"$HOME/pid\"\n"
+            "[ -e \"$HOME/pid\" ] || {{\n\
+                 {HYTHE} serve --listen 127.0.0.1:0 > /dev/null 2>&1 &\n\
+                 echo $! > \"$HOME/pid\"; }}\n"
         );
         fs::write(machine.world.home().join("start"), script).unwrap();
         Self(machine)
