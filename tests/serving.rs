@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::support::World;
 
 /// How long a client waits before it gives up. Machines are slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server of the ledger of a world. It is killed when this is dropped.
 pub struct Serving {
@@ -205,7 +206,7 @@ pub fn request(first: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
         text += "\r\n";
     }
     if !body.is_empty() {
-        text += &format!("Content-Length: {}\r\n", body.len());
+        write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     [text.as_bytes(), b"\r\n", body].concat()
 }
