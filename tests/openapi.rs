@@ -38,6 +38,6 @@ fn the_server_does_what_its_description_says() {
     let run = Run::of(&mut python(&arguments));
     let said = run.stdout();
     print!("{said}");
-    run.exits(0);
+    run.ok();
     assert!(serving.log().is_empty(), "{}", serving.log());
 }
