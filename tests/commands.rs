@@ -3,6 +3,7 @@
 mod cleanup;
 mod completions;
 mod config;
+mod daemon;
 mod doctor;
 mod env;
 mod exclude;
@@ -249,7 +250,7 @@ fn help_and_version_are_results() {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
     "reserve",
     "get",
     "release",
@@ -274,6 +275,8 @@ const COMMANDS: [&str; 26] = [
     "export",
     "plugin",
     "mcp",
+    "serve",
+    "daemon",
     "completions",
     "man",
 ];

@@ -26,6 +26,7 @@ mod keys;
 mod listener;
 mod openapi;
 mod plugins;
+mod port_daddy;
 mod recipes;
 mod reserve;
 mod schema;

@@ -124,6 +124,7 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "released",
         "move",
         "lock",
+        "log",
         "log-event",
         "run",
         "map",
@@ -148,11 +149,16 @@ fn the_schemas_are_schemas_and_leave_nothing_open() {
         "config-set",
         "config-path",
         "config-check",
+        "daemon-install",
+        "daemon-status",
+        "daemon-uninstall",
         "import",
         "import-settings",
         "export",
         "export-file",
         "error",
+        "problem",
+        "reserved",
     ];
     let parts = ["reservation", "listeners", "containers", "plugin-costs"];
     assert_eq!(names, documents.into_iter().chain(parts).collect());

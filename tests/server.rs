@@ -34,7 +34,7 @@ impl Port {
         world.configure(text);
         let place = world.dir("place");
         let serving = Serving::start(&world, arguments);
-        Self { world, serving, place }
+        Self { serving, world, place }
     }
 }
 

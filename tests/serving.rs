@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::World;
 
 /// How long a client waits before it gives up. Machines are slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server of the ledger of a world. It is killed when this is dropped.
 pub struct Serving {
@@ -108,6 +109,31 @@ impl Serving {
         }
     }
 
+    /// The answer to a request with these header fields; a body is JSON unless they say something else.
+    #[track_caller]
+    pub fn send(
+        &self,
+        call: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Option<Value>>,
+    ) -> Answer {
+        let body = body.into().map(|body: Value| match body {
+            Value::String(text) => text,
+            body => body.to_string(),
+        });
+        let says = |name: &str| fields.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
+        let mut lines: Vec<_> =
+            fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        if !says("host") {
+            lines.push(HOST.to_owned());
+        }
+        if body.is_some() && !says("content-type") {
+            lines.push(JSON.to_owned());
+        }
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        self.ask(call, &lines, body.unwrap_or_default().as_bytes())
+    }
+
     /// The document that a successful read answers.
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
@@ -189,7 +215,7 @@ pub fn request(first: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
         text += "\r\n";
     }
     if !body.is_empty() {
-        text += &format!("Content-Length: {}\r\n", body.len());
+        write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
     }
     [text.as_bytes(), b"\r\n", body].concat()
 }
@@ -241,7 +267,13 @@ impl Answer {
     /// Asserts success; the document.
     #[track_caller]
     pub fn done(self) -> Value {
-        assert_eq!(self.status, 200, "{self:?}");
+        self.json(200)
+    }
+
+    /// Asserts that there is a document with this status; the document.
+    #[track_caller]
+    pub fn json(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/json"));
         serde_json::from_str(&self.body).unwrap()
     }

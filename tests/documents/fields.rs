@@ -77,6 +77,9 @@ fn every_json_field_is_documented() {
         ("export --file", &["export", "--file", "ledger.json"]),
         ("import", &["import", "ledger.json", "--from", "hythe"]),
         ("import --settings", &["import", "--from", "port-daddy", "--settings"]),
+        ("daemon install", &["daemon", "install", "--dry-run"]),
+        ("daemon install", &["daemon", "install", "--no-start"]),
+        ("daemon uninstall", &["daemon", "uninstall"]),
         ("plugin list", &["plugin", "list"]),
         ("plugin inspect", &["plugin", "inspect", "ttl"]),
         ("plugin check", &["plugin", "check", "ttl"]),
@@ -101,6 +104,8 @@ fn every_json_field_is_documented() {
     // What stands behind the command is the command's.
     let planned = world.run(&shop, ["run", "--dry-run", "--json", "vite"]).json();
     assert_eq!(table("run"), fields(&planned));
+    let status = world.run(&shop, ["daemon", "status", "--json"]).exits(7).stdout();
+    assert_eq!(table("daemon status"), fields(&serde_json::from_str(&status).unwrap()));
     let nested = [
         ("move", moved["moved"][0].clone()),
         ("env", json(&["env", "--write", ".env"])["files"][0].clone()),

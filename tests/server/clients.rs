@@ -116,7 +116,7 @@ fn a_stream_that_nobody_reads_holds_up_no_change_and_takes_no_memory() {
     let mut live = Listener::start(&port.serving, Some(first));
     let path = format!("/v1/reservations/{}/lock", port.serving.port_of(&port.place, "main"));
     let change = |number: usize| {
-        let body = json!({ "locked": number % 2 == 0 });
+        let body = json!({ "locked": number.is_multiple_of(2) });
         promptly(|| port.serving.call("PUT", &path, Some(&body)));
     };
     change(0);

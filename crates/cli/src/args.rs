@@ -9,8 +9,8 @@ use hythe_engine::config::{Choice, OnConflict, Role};
 use hythe_engine::{Label, Lease, PortRange, ReserveRequest, Scope, Service};
 
 use crate::commands::{
-    cleanup, completions, config, doctor, env, exclude, export, get, import, init, list, lock, log,
-    man, map, mcp, move_, plugin, release, reserve, run, scan, serve, show, wait, watch,
+    cleanup, completions, config, daemon, doctor, env, exclude, export, get, import, init, list,
+    lock, log, man, map, mcp, move_, plugin, release, reserve, run, scan, serve, show, wait, watch,
 };
 use crate::environment::Environment;
 
@@ -103,6 +103,8 @@ pub(crate) enum Command {
     Plugin(plugin::Plugin),
     Serve(serve::Serve),
     Mcp(mcp::Mcp),
+    #[command(subcommand)]
+    Daemon(daemon::Daemon),
     Completions(completions::Completions),
     Man(man::Man),
 }

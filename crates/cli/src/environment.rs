@@ -214,6 +214,11 @@ pub(crate) fn names_beginning_with(prefix: &str) -> Vec<String> {
     names
 }
 
+/// Where the user's configuration of every program is.
+pub(crate) fn config_directory() -> Option<PathBuf> {
+    Xdg::new().ok().map(|xdg| xdg.config_dir())
+}
+
 /// The directories in which a shell looks for programs.
 pub(crate) fn search_path() -> Vec<PathBuf> {
     variable("PATH").map_or_else(Vec::new, |path| env::split_paths(&path).collect())

@@ -87,6 +87,9 @@ fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
         Command::Mcp(mcp) => {
             return mcp.run(&environment, &cli.global, overrides, output).map(done);
         }
+        Command::Daemon(daemon) => {
+            return daemon.run(&cli.global, &environment, output).map(done);
+        }
         _ => {}
     }
     // The file that it writes need not be there, whoever named it.
@@ -122,6 +125,7 @@ fn run(cli: &Cli, output: &Output) -> Result<u8, Failure> {
         Command::Doctor(_)
         | Command::Serve(_)
         | Command::Mcp(_)
+        | Command::Daemon(_)
         | Command::Completions(_)
         | Command::Man(_) => Ok(()),
     };

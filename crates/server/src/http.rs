@@ -6,6 +6,7 @@ mod guard;
 mod listen;
 mod metrics;
 mod operation;
+mod port_daddy;
 mod presence;
 mod problem;
 mod rate;
@@ -36,6 +37,8 @@ pub use token::Token;
 use crate::verbs::{self, Here, Verbs};
 use guard::Guard;
 use metrics::Metrics;
+use operation::Operation;
+use port_daddy::Counters;
 use problem::Problem;
 use rate::Rates;
 
@@ -64,6 +67,7 @@ struct App {
     verbs: Verbs,
     feed: v1::Feed,
     metrics: Metrics,
+    port_daddy: Counters,
     version: &'static str,
     began: Instant,
 }
@@ -92,6 +96,25 @@ pub fn serve(
     outcome
 }
 
+/// Whether a server may listen at all of these places, with or without a token.
+///
+/// # Errors
+///
+/// When others than this machine's users could ask there, and need no token.
+pub fn may_listen(places: &[Listen], token: bool) -> Result<(), Failure> {
+    let open = places.iter().find(|listen| !listen.is_private());
+    match open.filter(|_| !token) {
+        None => Ok(()),
+        Some(open) => Err(Failure {
+            code: ExitCode::Refused,
+            ..Failure::usage(
+                &format!("others than this machine could ask at {open}: a token is needed"),
+                Some(&format!("hythe serve --listen {open} --token-file ~/.config/hythe/token")),
+            )
+        }),
+    }
+}
+
 /// How many threads talk to clients. What takes time is done on others.
 const WORKERS: usize = 2;
 
@@ -106,33 +129,25 @@ async fn run(
     settings: Settings,
     ready: impl FnOnce(&[String]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let open = settings.listen.iter().find(|listen| !listen.is_private());
-    if let Some(open) = open.filter(|_| settings.token.is_none()) {
-        return Err(Failure {
-            code: ExitCode::Refused,
-            ..Failure::usage(
-                &format!("others than this machine could ask at {open}: a token is needed"),
-                Some(&format!("hythe serve --listen {open} --token-file ~/.config/hythe/token")),
-            )
-        });
-    }
+    may_listen(&settings.listen, settings.token.is_some())?;
     let state = verbs.home().state.clone();
     let held = presence::claim(&state)?;
     let listeners = listen::bind(&settings.listen)?;
     let places: Vec<_> = listeners.iter().map(ToString::to_string).collect();
     held.announce(&places, settings.version)?;
 
-    if let Some(every) = settings.cleanup_every {
-        tokio::spawn(clean(verbs.clone(), every));
-    }
     // They live as long as the process: that is what a request may rely on.
     let app: &'static App = Box::leak(Box::new(App {
         feed: v1::Feed::start(verbs.clone()),
         metrics: Metrics::new(settings.version),
+        port_daddy: Counters::new(),
         verbs,
         version: settings.version,
         began: Instant::now(),
     }));
+    if let Some(every) = settings.cleanup_every {
+        tokio::spawn(clean(app, every));
+    }
     let guard: &'static Guard = Box::leak(Box::new(Guard {
         hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
         token: settings.token,
@@ -151,15 +166,21 @@ async fn run(
     Ok(())
 }
 
+/// What the API is.
+fn operations() -> Vec<Operation> {
+    v1::operations().into_iter().chain(port_daddy::operations()).collect()
+}
+
 /// Everything that can be called, behind the guard.
 fn router(app: &'static App, guard: &'static Guard) -> Router {
     let mut router = dashboard::routes();
-    for operation in v1::operations() {
+    for operation in operations() {
         router = router.route(operation.path, operation.handler);
     }
     let layers = ServiceBuilder::new()
         .layer(middleware::map_response(plain_headers))
         .layer(middleware::from_fn_with_state(app, metrics::count))
+        .layer(middleware::from_fn(port_daddy::plainly))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .layer(middleware::from_fn(in_time));
@@ -208,14 +229,17 @@ async fn plain_headers(mut response: Response) -> Response {
 }
 
 /// Runs the cleanup policies again and again.
-async fn clean(verbs: Verbs, every: Duration) {
+async fn clean(app: &'static App, every: Duration) {
     let mut due = time::interval(every);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;
         let request = CleanupRequest::default();
-        match verbs.write(Here::default(), move |engine| engine.cleanup(&request)).await {
-            Ok(told) => tracing::info!(released = told.answer.len(), "cleaned up"),
+        match app.verbs.write(Here::default(), move |engine| engine.cleanup(&request)).await {
+            Ok(told) => {
+                tracing::info!(released = told.answer.len(), "cleaned up");
+                app.port_daddy.cleaned_up(told.answer.len());
+            }
             Err(failure) => tracing::warn!(message = failure.message, "cleanup failed"),
         }
     }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,9 +19,16 @@ use crate::output::Output;
 /// other command needs it.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
+    #[command(flatten)]
+    server: ServeArgs,
+}
+
+/// How a server is run.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
     /// Listen there: ADDRESS:PORT, PORT, or unix:PATH; may be repeated
     #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:9876")]
-    listen: Vec<Listen>,
+    pub(crate) listen: Vec<Listen>,
     /// Answer only who knows the token in this file, which is made when it is missing
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -28,20 +36,24 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// Answer at most this many requests of one client in a second
-    #[arg(long, value_name = "COUNT", default_value = "20000")]
+    #[arg(long, value_name = "COUNT", default_value = RATE)]
     rate_limit: NonZeroU32,
     /// Run the cleanup policies this often; `0s` for never
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = EVERY, value_parser = humantime::parse_duration)]
     cleanup_every: Duration,
 }
 
-impl Serve {
-    pub(crate) fn run(
-        &self,
-        environment: &Environment,
-        overrides: Overrides,
-        output: &Output,
-    ) -> Result<(), Failure> {
+const RATE: &str = "20000";
+const EVERY: &str = "10m";
+
+impl ServeArgs {
+    /// Whether whoever asks needs a token.
+    pub(crate) const fn has_token(&self) -> bool {
+        self.token_file.is_some()
+    }
+
+    /// The token, where one is needed. Its file is made when it is missing.
+    pub(crate) fn token(&self, environment: &Environment) -> Result<Option<Token>, Failure> {
         let token = self.token_file.as_ref().map(|file| {
             let file = environment.directory.join(file);
             Token::of_file(&file).map_err(|error| {
@@ -51,20 +63,56 @@ impl Serve {
                 )
             })
         });
+        token.transpose()
+    }
+
+    /// The command line that says the same, wherever it is run. What is as it is by itself is left out,
+    /// but where to listen.
+    pub(crate) fn words(&self, environment: &Environment) -> Vec<OsString> {
+        let mut words = Vec::new();
+        let mut say = |flag: &str, value: OsString| words.extend([flag.into(), value]);
+        for place in &self.listen {
+            say("--listen", place.to_string().into());
+        }
+        if let Some(file) = &self.token_file {
+            say("--token-file", environment.directory.join(file).into());
+        }
+        for name in &self.allow_host {
+            say("--allow-host", name.into());
+        }
+        let rate = self.rate_limit.to_string();
+        if rate != RATE {
+            say("--rate-limit", rate.into());
+        }
+        let every = humantime::format_duration(self.cleanup_every).to_string();
+        if every != EVERY {
+            say("--cleanup-every", every.into());
+        }
+        words
+    }
+}
+
+impl Serve {
+    pub(crate) fn run(
+        &self,
+        environment: &Environment,
+        overrides: Overrides,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let token = self.server.token(environment)?;
+        let ServeArgs { listen, allow_host, rate_limit, cleanup_every, .. } = &self.server;
         let settings = Settings {
-            listen: self.listen.clone(),
-            token: token.transpose()?,
-            hosts: self.allow_host.clone(),
-            rate: self.rate_limit,
-            cleanup_every: (!self.cleanup_every.is_zero()).then_some(self.cleanup_every),
+            listen: listen.clone(),
+            token,
+            hosts: allow_host.clone(),
+            rate: *rate_limit,
+            cleanup_every: (!cleanup_every.is_zero()).then_some(*cleanup_every),
             version: env!("CARGO_PKG_VERSION"),
         };
         let verbs = Verbs::new(environment.home.clone(), overrides);
         serve(verbs, settings, |places| match output.json {
             true => output.print_json(&json!({ "version": 1, "listen": places })),
-            false => {
-                output.print(&places.iter().map(|place| format!("{place}\n")).collect::<String>())
-            }
+            false => output.print(&(places.join("\n") + "\n")),
         })
     }
 }

@@ -9,8 +9,9 @@ use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
+use super::port_daddy;
 use super::problem::Problem;
 use super::rate::Rates;
 use super::token::Token;
@@ -39,12 +40,21 @@ pub(super) async fn check(
     State(guard): State<&'static Guard>,
     request: Request,
     next: Next,
-) -> Result<Response, Problem> {
+) -> Response {
     let peer = request.extensions().get::<Peer>().and_then(|Peer(address)| *address);
     let peer = peer.map(|address| address.ip());
-    guard.rates.spend(request.uri().path(), peer)?;
-    guard.admit(&request, peer)?;
-    Ok(next.run(request).await)
+    let path = request.uri().path();
+    let counted = port_daddy::is_counted(path);
+    let spent = guard.rates.spend(path, peer);
+    let left = *spent.as_ref().unwrap_or(&0);
+    let mut response = match spent.and_then(|_| guard.admit(&request, peer)) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    if counted {
+        guard.rates.tell(left, response.headers_mut());
+    }
+    response
 }
 
 impl Guard {

@@ -17,7 +17,11 @@ pub(super) struct Operation {
     summary: &'static str,
     query: Option<Value>,
     body: Option<Value>,
+    /// A header that it heeds, and the schema of its value.
+    header: Option<(&'static str, Value)>,
     answer: Answer,
+    /// The schema of what it answers when it fails, where that is not what the others do.
+    failure: Option<Value>,
     pub(super) handler: MethodRouter<&'static App>,
 }
 
@@ -45,7 +49,18 @@ impl Operation {
     {
         let answer = Answer::Schema(json!({ "type": "object" }));
         let handler = on(filter, handler);
-        Self { method, path, id, summary, query: None, body: None, answer, handler }
+        Self {
+            method,
+            path,
+            id,
+            summary,
+            query: None,
+            body: None,
+            header: None,
+            answer,
+            failure: None,
+            handler,
+        }
     }
 
     /// What its query may say.
@@ -56,6 +71,16 @@ impl Operation {
     /// What its body says.
     pub(super) fn body<T: JsonSchema>(self) -> Self {
         Self { body: Some(schema::<T>()), ..self }
+    }
+
+    /// What its body says, by its schema.
+    pub(super) fn body_of(self, schema: Value) -> Self {
+        Self { body: Some(schema), ..self }
+    }
+
+    /// A header that it heeds, and the schema of its value.
+    pub(super) fn header(self, name: &'static str, schema: Value) -> Self {
+        Self { header: Some((name, schema)), ..self }
     }
 
     /// The field of its body that has to be there, though other callers of the verb may leave it out.
@@ -81,6 +106,11 @@ impl Operation {
         Self { answer: Answer::Text(media), ..self }
     }
 
+    /// When it fails, it answers with a document of this schema.
+    pub(super) fn fails_with(self, schema: Value) -> Self {
+        Self { failure: Some(schema), ..self }
+    }
+
     /// The OpenAPI operation object; `failure` is how it fails.
     pub(super) fn document(&self, failure: &Value) -> Value {
         let content = match &self.answer {
@@ -93,6 +123,13 @@ impl Operation {
                 content.insert((*media).to_owned(), json!({ "schema": { "type": "string" } }));
                 content.into()
             }
+        };
+        let failure = match &self.failure {
+            Some(schema) => &json!({
+                "description": "It failed, and nothing was changed.",
+                "content": { "application/json": { "schema": schema } },
+            }),
+            None => failure,
         };
         let mut parameters = self.in_path();
         let mut responses = Map::new();
@@ -110,6 +147,11 @@ impl Operation {
             "responses": responses,
         });
         parameters.extend(self.query.iter().flat_map(in_query));
+        parameters.extend(
+            self.header
+                .iter()
+                .map(|(name, schema)| json!({ "name": name, "in": "header", "schema": schema })),
+        );
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }

@@ -17,6 +17,10 @@ pub(super) struct Problem {
     details: Value,
 }
 
+/// What is said to people, beside the answer, for those who say it in another form.
+#[derive(Debug, Clone)]
+pub(super) struct Said(pub(super) String);
+
 /// What the URIs of problem types begin with; they end with the code.
 const TYPES: &str = "https://example.invalid/hythe/problems/";
 
@@ -86,9 +90,11 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
+        let said = Said(self.message);
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(said);
         response
     }
 }

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use hythe_document::schema;
 use serde_json::{Map, Value, json};
 
-use crate::http::App;
 use crate::http::operation::{self, Operation};
 use crate::http::problem::Problem;
+use crate::http::{self, App};
 
 pub(super) async fn describe(State(app): State<&'static App>) -> Result<Response, Problem> {
     // It stays the same, and making it takes longer than most requests.
@@ -20,7 +20,7 @@ pub(super) async fn describe(State(app): State<&'static App>) -> Result<Response
     let text = match TEXT.get() {
         Some(text) => text.clone(),
         None => {
-            let document = document(&super::operations(), app.version)?;
+            let document = document(&http::operations(), app.version)?;
             TEXT.get_or_init(|| document.to_string().into()).clone()
         }
     };
