@@ -178,7 +178,7 @@ fn what_makes_no_sense_is_said() {
         (json!({ "project": "" }), "non-empty string"),
         (json!({ "project": 7 }), "non-empty string"),
         (json!(["shop"]), "an object"),
-        (json!(null), "an object"),
+        (json!(null), "non-empty string"),
         (json!({ "project": long }), "too long"),
         (json!({ "project": "a b" }), "invalid characters"),
         (json!({ "project": "../a" }), "invalid characters"),

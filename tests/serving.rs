@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -190,7 +191,7 @@ impl Drop for Serving {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             let log = self.log();
             assert!(!log.contains("panicked at"), "{log}");
         }
@@ -199,6 +200,14 @@ impl Drop for Serving {
 
 pub const HOST: &str = "Host: localhost";
 pub const JSON: &str = "Content-Type: application/json";
+
+/// Waits that long: a thread that is parked may be let go at any time.
+pub fn pause(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
+}
 
 /// A request that asks for its connection to be closed.
 pub fn request(first: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
@@ -306,13 +315,13 @@ impl Listener {
     #[track_caller]
     pub fn until(&mut self, last: i64) -> Vec<i64> {
         let mut ids = Vec::new();
+        // It is kept alive, so that no read of its own fails.
+        let end = Instant::now() + PATIENCE;
         while ids.last().is_none_or(|id| *id < last) {
             let mut line = String::new();
-            assert!(
-                self.lines.read_line(&mut line).unwrap() > 0,
-                "it ended after {:?}",
-                ids.last()
-            );
+            assert!(Instant::now() < end, "there was nothing after {:?}", ids.last());
+            let length = self.lines.read_line(&mut line).unwrap();
+            assert!(length > 0, "it ended after {:?}", ids.last());
             if let Some(id) = line.strip_prefix("id: ") {
                 ids.push(id.trim().parse().unwrap());
             }

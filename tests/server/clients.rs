@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use crate::chance::scale;
 use crate::listener::eventually;
-use crate::serving::{Answer, HOST, JSON, Listener, PATIENCE, Serving, port_in, request};
+use crate::serving::{Answer, HOST, JSON, Listener, PATIENCE, Serving, pause, port_in, request};
 use crate::support::World;
 
 use super::{Port, locked};
@@ -158,7 +158,7 @@ fn clients_that_vanish_leave_everything_in_order() {
     // More than there are threads: those that wait for the lock must not take those of the readers.
     for number in 0..60 {
         let client = ask(&port, &format!("gone-{number}"));
-        thread::park_timeout(Duration::from_millis(10));
+        pause(Duration::from_millis(10));
         drop(client);
     }
     list(&port.serving);
@@ -210,7 +210,7 @@ fn a_server_that_is_killed_while_it_writes_loses_nothing() {
                     })
                 })
                 .collect();
-            thread::park_timeout(Duration::from_millis(400));
+            pause(Duration::from_millis(400));
             port.serving.kill();
             clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
         });

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::listener::eventually;
-use crate::serving::{Answer, HOST, JSON, Listener, drain, port_in, request};
+use crate::serving::{Answer, HOST, JSON, Listener, drain, pause, port_in, request};
 
 use super::{Port, locked};
 
@@ -16,7 +16,7 @@ fn streams_are_ended_with_the_server() {
         let Port { world, mut serving, place } = Port::new();
         serving.reserve(&place, "main").done();
         let streams = [None, Some(0), None].map(|after| Listener::start(&serving, after));
-        let _idle = [serving.connect(), serving.sent(b"GET /v1/map HTTP/1.1\r\nHost: loc")];
+        let _idle = serving.connect();
         let (status, took) = serving.end(signal);
         assert!(status.success(), "{status}");
         assert!(took < Duration::from_millis(2_500), "it took {took:?}");
@@ -36,6 +36,7 @@ fn nobody_holds_up_the_end_for_long() {
     let whole = request("POST /v1/reservations", &[HOST, JSON], change.as_bytes());
     let _waits = serving.sent(&whole);
     let _half = serving.sent(&whole[..whole.len() - 5]);
+    let _head = serving.sent(b"GET /v1/map HTTP/1.1\r\nHost: loc");
     // Somebody who reads nothing of a long answer.
     let _stuck = serving.sent(&request("GET /v1/events/stream?after=0", &[HOST], b""));
     assert!(eventually(|| serving.count() == 1));
@@ -58,7 +59,7 @@ fn what_has_begun_is_carried_through() {
     // It has been read when another one that came later is answered.
     serving.count();
     let let_go = std::thread::spawn(move || {
-        std::thread::park_timeout(Duration::from_millis(500));
+        pause(Duration::from_millis(500));
         lock.unlock().unwrap();
     });
     let (status, _) = serving.end(Signal::TERM);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use crate::serving::{Answer, HOST, JSON, drain, request};
+use crate::serving::{Answer, HOST, JSON, drain, pause, request};
 
 use super::Port;
 
@@ -171,7 +171,7 @@ fn who_sends_slowly_is_let_go() {
     assert!(timeout.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&timeout));
     assert_eq!(answers(&drain(&mut silent)), 0);
     assert_eq!(answers(&drain(&mut head)), 0);
-    std::thread::park_timeout(Duration::from_secs(2));
+    pause(Duration::from_secs(2));
     let _ = over.send(());
     assert!(dripping.join().unwrap(), "it is still waited for");
 }
