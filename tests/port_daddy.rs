@@ -13,8 +13,8 @@ use crate::serving::{Answer, Serving};
 
 /// A world and its server.
 struct Pier {
-    world: Harbour,
     serving: Serving,
+    world: Harbour,
 }
 
 impl Pier {
@@ -25,7 +25,7 @@ impl Pier {
     fn with(arguments: &[&str]) -> Self {
         let world = Harbour::of_size(16);
         let serving = Serving::start(&world, arguments);
-        Self { world, serving }
+        Self { serving, world }
     }
 
     fn ask(&self, call: &str, body: impl Into<Option<Value>>) -> Answer {
@@ -177,7 +177,7 @@ fn what_makes_no_sense_is_said() {
         (json!({}), "non-empty string"),
         (json!({ "project": "" }), "non-empty string"),
         (json!({ "project": 7 }), "non-empty string"),
-        (json!(["shop"]), "non-empty string"),
+        (json!(["shop"]), "an object"),
         (json!(null), "non-empty string"),
         (json!({ "project": long }), "too long"),
         (json!({ "project": "a b" }), "invalid characters"),
@@ -336,7 +336,8 @@ fn who_listens_is_told_with_what_is_reserved() {
 
 #[test]
 fn cleanup_tells_what_it_frees() {
-    let pier = Pier::new();
+    // Nor does the server clean up by itself.
+    let pier = Pier::with(&["--cleanup-every", "0s"]);
     let gone = pier.world.dir("gone");
     let port = pier.world.reserve(&gone, &[]);
     fs::remove_dir(&gone).unwrap();
