@@ -231,7 +231,8 @@ pub(super) const SCHEMAS: &str = "#/components/schemas";
 /// A schema where what may be left out may be null as well.
 fn or_null(mut schema: Value) -> Value {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let properties = schema["properties"].as_object_mut().into_iter().flatten();
+    let properties =
+        schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten();
     for (name, property) in properties {
         if property.get("default").is_some() || required.contains(&json!(name)) {
             continue;
@@ -254,6 +255,12 @@ fn in_query(schema: &Value) -> Vec<Value> {
         if let Some(types) = schema["type"].as_array() {
             schema["type"] = types.first().cloned().unwrap_or_default();
         }
+        // What stands for a flag in a query is text, and its default is not.
+        if schema["type"] == "string"
+            && let Some(schema) = schema.as_object_mut()
+        {
+            schema.remove("default");
+        }
         let description = schema.as_object_mut().and_then(|it| it.remove("description"));
         json!({
             "name": name,
@@ -273,7 +280,12 @@ fn schema<T: JsonSchema>() -> Value {
     });
     let mut schema: Value = SchemaGenerator::new(settings).into_root_schema_for::<T>().into();
     // What is left out is no value, which fits no type.
-    for property in schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+    for property in schema
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
         if property["default"].is_null()
             && let Some(property) = property.as_object_mut()
         {

@@ -85,9 +85,11 @@ pub(super) fn refusal(port: Port, ports: &Ports) -> Option<String> {
 pub(super) struct System {
     /// Only those in the range that ports are chosen from.
     #[serde(deserialize_with = "flag")]
+    #[schemars(schema_with = "super::schema::flag")]
     pub(super) range_only: bool,
     /// Only those whose port is not reserved.
     #[serde(deserialize_with = "flag")]
+    #[schemars(schema_with = "super::schema::flag")]
     pub(super) unmanaged_only: bool,
 }
 

@@ -1,5 +1,6 @@
 //! The schemas of what clients of Port Daddy ask for and are answered.
 
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 /// An object that has all of these properties.
@@ -18,6 +19,16 @@ fn count() -> Value {
 
 fn port() -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": 65535 })
+}
+
+/// A port as shells write it.
+fn digits() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9]+$" })
+}
+
+/// Whether something is so, as a query says it.
+pub(super) fn flag(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["", "1", "true", "0", "false"] })
 }
 
 fn maybe(kind: &str) -> Value {
@@ -51,8 +62,8 @@ pub(super) fn pid() -> Value {
 }
 
 pub(super) fn wanted() -> Value {
-    let mut preferred = port();
-    preferred["description"] = json!("A port to try first.");
+    let preferred = [port(), digits(), json!({ "type": "null" })];
+    let preferred = json!({ "description": "A port to try first.", "anyOf": preferred });
     json!({
         "type": "object",
         "required": ["project"],
@@ -70,8 +81,14 @@ pub(super) fn assigned() -> Value {
 pub(super) fn unwanted() -> Value {
     json!({
         "type": "object",
-        "properties": { "port": port(), "project": name() },
-        "anyOf": [{ "required": ["port"] }, { "required": ["project"] }],
+        "anyOf": [
+            { "required": ["port"], "properties": { "port": { "anyOf": [port(), digits()] } } },
+            {
+                "description": "Where no port is named.",
+                "required": ["project"],
+                "properties": { "port": false, "project": name() },
+            },
+        ],
     })
 }
 
