@@ -7,6 +7,7 @@ mod clients;
 mod ends;
 mod events;
 mod pages;
+mod plugins;
 mod wire;
 
 use std::fs::File;

@@ -22,7 +22,7 @@ pub use failure::{ExitCode, Failure};
 pub use listener::{Of, containers, listeners, processes, publishers, user, user_name};
 pub use map::map;
 pub use reservation::{
-    listed, locked, projects, released, reservation, reserved, reserved_all, shown,
+    Listing, listed, locked, projects, released, reservation, reserved, reserved_all, shown,
 };
 
 use std::path::Path;

@@ -3,6 +3,7 @@
 use hythe_engine::{
     Change, Event, Listed, Liveness, Observed, ProjectUse, Reservation, Reserved, Shown,
 };
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use crate::{containers, explanation, listeners, path, processes, publishers};
@@ -42,13 +43,35 @@ pub fn reservation(observed: &Observed) -> Value {
 /// Reservations, and who listens on their ports. Its schema: `list.json`.
 #[must_use]
 pub fn listed(listed: &[Listed]) -> Value {
-    let reservations = listed.iter().map(|listed| reservation(&listed.observed));
     json!({
         "version": 1,
-        "reservations": reservations.collect::<Vec<_>>(),
+        "reservations": listed.iter().map(|it| reservation(&it.observed)).collect::<Vec<_>>(),
         "listeners": listeners(listed),
         "containers": containers(listed),
     })
+}
+
+/// What [`listed`] answers, for whoever only writes it: each reservation is made when it is written. A
+/// tree of thousands takes many times the memory of its text.
+pub struct Listing<'a>(pub &'a [Listed]);
+
+impl Serialize for Listing<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(Some(4))?;
+        members.serialize_entry("version", &1)?;
+        members.serialize_entry("reservations", &Reservations(self.0))?;
+        members.serialize_entry("listeners", &listeners(self.0))?;
+        members.serialize_entry("containers", &containers(self.0))?;
+        members.end()
+    }
+}
+
+struct Reservations<'a>(&'a [Listed]);
+
+impl Serialize for Reservations<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|listed| reservation(&listed.observed)))
+    }
 }
 
 /// Projects, and how much they have. Its schema: `list-projects.json`.

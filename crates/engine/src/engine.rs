@@ -310,7 +310,11 @@ impl<'a> Engine<'a> {
                 place: &self.place,
                 project: project.as_ref(),
             };
-            let (text, call) = explain::timed(|| policy.derive(&request));
+            // What is explained is asked anew.
+            let (text, call) = explain::timed(|| match explained {
+                true => policy.derive(&request),
+                false => policy.derive_once(&request),
+            });
             let key = Key { realm: strategy::realm(self.settings(), &choice.value), text: text? };
             tracing::debug!(%service, key = key.text, plugin = choice.value, ?load, ?call, "derived");
             let call = explained.then(|| PolicyCall {

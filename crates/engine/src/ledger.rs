@@ -13,6 +13,7 @@ mod draft;
 mod error;
 mod events;
 mod import;
+mod kept;
 mod rows;
 mod salvage;
 mod schema;
@@ -24,6 +25,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -38,6 +40,7 @@ use crate::port::Port;
 use crate::reservation::{Key, Reservation};
 use crate::time::Timestamp;
 use error::{fail, ledger_error};
+use kept::Reading;
 
 /// How long a reader waits for a commit that is just being written to disk.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,7 +56,9 @@ const MAX_EVENTS: i64 = 100_000;
 
 /// An open ledger.
 pub struct Ledger {
-    connection: Connection,
+    /// The transaction of a reader. It ends before the connection does.
+    reading: Option<Reading>,
+    connection: Rc<Connection>,
     path: PathBuf,
 }
 
@@ -76,8 +81,16 @@ impl Ledger {
         if is_missing(path) {
             return Ok(None);
         }
-        let read_only =
-            Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(Self::snapshot);
+        if let Some(connection) = kept::take(path) {
+            let kept = Self { reading: None, connection, path: path.to_owned() };
+            // What is wrong with it is told by another one.
+            if let Ok(snapshot) = kept.snapshot() {
+                return Ok(Some(snapshot));
+            }
+        }
+        let read_only = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .inspect(|ledger| kept::keep(path, &ledger.connection))
+            .and_then(Self::snapshot);
         match read_only {
             // A writer was killed in the middle of its transaction: whoever may write rolls it back,
             // by opening the ledger for writing and looking at it.
@@ -91,8 +104,8 @@ impl Ledger {
 
     /// Begins the one transaction of a reader: all it reads is of one moment, and the file is locked
     /// and its change counter looked at once. Until the ledger is dropped, no writer can commit.
-    fn snapshot(self) -> Outcome<Self> {
-        self.connection.execute_batch("BEGIN").map_err(self.failed())?;
+    fn snapshot(mut self) -> Outcome<Self> {
+        self.reading = Some(Reading::begin(&self.connection).map_err(self.failed())?);
         if self.version()? < schema::VERSION {
             return Err(self.fail(LedgerProblem::Outdated));
         }
@@ -105,7 +118,7 @@ impl Ledger {
         if is_missing(path) {
             return Ok(None);
         }
-        let mut ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let failed = |error| ledger_error(path, &error);
         // With less, the removal of the journal could be lost in a power cut, and the journal would
         // then take back a port that was printed.
@@ -114,7 +127,7 @@ impl Ledger {
         ledger.connection.pragma_update(None, "cache_spill", false).map_err(failed)?;
         let version = ledger.version()?;
         if version < schema::VERSION {
-            schema::migrate(&mut ledger.connection, version).map_err(failed)?;
+            schema::migrate(&ledger.connection, version).map_err(failed)?;
         }
         // From here to the commit it is one transaction: each look-up of its own would lock the file,
         // look for a journal and let go again.
@@ -127,7 +140,7 @@ impl Ledger {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { reading: None, connection: Rc::new(connection), path: path.to_owned() })
     }
 
     /// The version of the schema; fails when the file is no ledger, or a later one.

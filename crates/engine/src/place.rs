@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// A directory, and the git checkout that contains it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The directory itself, absolute, with every symbolic link resolved.
     pub directory: PathBuf,
@@ -21,7 +21,7 @@ impl Place {
 }
 
 /// What git keeps in files about a working tree (gitrepository-layout(5), git-worktree(1)).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Checkout {
     /// The top of the working tree, or the repository itself when it is bare.
     pub root: PathBuf,
@@ -39,7 +39,7 @@ pub struct Checkout {
 }
 
 /// How a working tree hangs on its repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CheckoutKind {
     /// The repository's main working tree.
     Main,

@@ -30,6 +30,26 @@ pub struct KeyRequest<'a> {
     pub project: Option<&'a Label>,
 }
 
+/// A [`KeyRequest`] that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyFacts {
+    scope: Scope,
+    service: Service,
+    place: Place,
+    project: Option<Label>,
+}
+
+impl From<&KeyRequest<'_>> for KeyFacts {
+    fn from(request: &KeyRequest<'_>) -> Self {
+        Self {
+            scope: request.scope,
+            service: request.service.clone(),
+            place: request.place.clone(),
+            project: request.project.cloned(),
+        }
+    }
+}
+
 /// Decides which port a key gets.
 pub trait PortSelection {
     /// The ports to try, in order, each range ascending, all inside `request.allowed`.

@@ -103,7 +103,7 @@ pub enum Realm {
 }
 
 /// What a reservation belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// A checkout, or a directory outside git.

@@ -26,7 +26,7 @@ mod v0;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -174,6 +174,7 @@ impl PluginHost {
                 size: admitted.size,
                 digest: admitted.digest,
                 description: OnceLock::new(),
+                keys: Mutex::default(),
             }),
             Err(problem) => Err(PluginError { name: name.to_owned(), selected_by, problem }),
         }

@@ -150,6 +150,7 @@ async fn run(
     }
     let guard: &'static Guard = Box::leak(Box::new(Guard {
         hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        addresses: settings.listen.iter().filter_map(Listen::address).collect(),
         token: settings.token,
         rates: Rates::new(settings.rate),
     }));

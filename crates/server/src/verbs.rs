@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 use tokio::task;
 
 /// How many verbs that only read run at once.
-const READERS: usize = 16;
+const READERS: usize = 8;
 
 /// How many verbs that may write run at once. They wait for each other at the ledger's lock; more than
 /// one, so that whoever waits for its own plugin or hook holds nobody up.
-const WRITERS: usize = 8;
+const WRITERS: usize = 16;
 
 /// The most threads that the lanes ever need.
 pub(crate) const THREADS: usize = READERS + WRITERS;

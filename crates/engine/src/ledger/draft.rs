@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rusqlite::OpenFlags;
 
@@ -64,9 +65,11 @@ fn fill<T>(draft: &Path, write: impl FnOnce(&mut Ledger) -> Outcome<T>) -> Outco
     let failed = |error| ledger_error(draft, &error);
     ledger.connection.pragma_update(None, "journal_mode", "OFF").map_err(failed)?;
     ledger.connection.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
-    schema::migrate(&mut ledger.connection, 0).map_err(failed)?;
+    schema::migrate(&ledger.connection, 0).map_err(failed)?;
     let written = write(&mut ledger)?;
-    ledger.connection.close().map_err(|(_, error)| failed(error))?;
+    if let Some(connection) = Rc::into_inner(ledger.connection) {
+        connection.close().map_err(|(_, error)| failed(error))?;
+    }
     Ok(written)
 }
 

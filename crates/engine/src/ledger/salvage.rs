@@ -126,7 +126,7 @@ impl Salvage {
         let path = ledger.path.clone();
         let failed = |error| ledger_error(&path, &error);
         let mut restored = self.summary();
-        let transaction = ledger.connection.transaction().map_err(failed)?;
+        let transaction = ledger.connection.unchecked_transaction().map_err(failed)?;
         let mut write = || -> rusqlite::Result<()> {
             let mut put = transaction.prepare(rows::PUT_RESERVATION)?;
             // Of two that claim one key, the one that was used last.
@@ -222,7 +222,7 @@ fn mended(bytes: &[u8], first: Option<&[u8]>) -> Vec<u8> {
 /// The first page of a new ledger.
 fn first_page() -> rusqlite::Result<Vec<u8>> {
     let mut connection = Connection::open_in_memory()?;
-    schema::migrate(&mut connection, 0)?;
+    schema::migrate(&connection, 0)?;
     Ok(connection.serialize(MAIN_DB)?.to_vec())
 }
 

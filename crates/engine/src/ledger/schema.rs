@@ -21,8 +21,9 @@ pub(super) fn identity(connection: &Connection) -> Result<(i32, i32)> {
 }
 
 /// Brings the schema from `version` to [`VERSION`], in one transaction.
-pub(super) fn migrate(connection: &mut Connection, version: i32) -> Result<()> {
-    let transaction = connection.transaction()?;
+pub(super) fn migrate(connection: &Connection, version: i32) -> Result<()> {
+    // None has begun on a connection that was just opened.
+    let transaction = connection.unchecked_transaction()?;
     let applied = usize::try_from(version).unwrap_or(0);
     for migration in MIGRATIONS.iter().skip(applied) {
         transaction.execute_batch(migration)?;

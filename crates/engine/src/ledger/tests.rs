@@ -412,3 +412,30 @@ fn a_check_finds_what_reading_overlooks() {
     assert_eq!(ledger.reservations().unwrap().len(), 1);
     assert_ne!(ledger.check().unwrap(), [""; 0]);
 }
+
+#[test]
+fn a_kept_connection_reads_what_is_there_now_and_keeps_nobody_out() {
+    let (_directory, mut ledger) = ledger(&[(1, Change::Reserved(reservation(20000, "web")))]);
+    let path = ledger.path.clone();
+    let ports = || {
+        let ledger = Ledger::open(&path).unwrap().unwrap();
+        ledger.reservations().unwrap().iter().map(|it| it.port.get()).collect::<Vec<_>>()
+    };
+    assert_eq!(ports(), [20000]);
+    // Its transaction has ended: a writer may commit, and the next reader sees it.
+    ledger.commit(at(2), &[Change::Reserved(reservation(20001, "api"))], false).unwrap();
+    assert_eq!(ports(), [20000, 20001]);
+    // Two readers at once have a connection each, and each its own moment.
+    let first = Ledger::open(&path).unwrap().unwrap();
+    let second = Ledger::open(&path).unwrap().unwrap();
+    assert!(!Rc::ptr_eq(&first.connection, &second.connection));
+    drop((first, second));
+    // Another file at the same path is read, and none is missed.
+    let (_elsewhere, other) = self::ledger(&[(1, Change::Reserved(reservation(20007, "web")))]);
+    fs::rename(&other.path, &path).unwrap();
+    assert_eq!(ports(), [20007]);
+    writable(&path).unwrap().commit(at(2), &[released(20007, "web")], false).unwrap();
+    assert_eq!(ports(), [0; 0]);
+    fs::remove_file(&path).unwrap();
+    assert!(Ledger::open(&path).unwrap().is_none());
+}

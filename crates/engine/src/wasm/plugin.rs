@@ -1,7 +1,7 @@
 //! A plugin that was admitted, and what it says of itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -11,7 +11,7 @@ use super::guard::{self, Guard};
 use super::options::{OptionError, Schema};
 use super::policy::Policy;
 use super::{Interface, Limits, PluginError, Problem, hex, v0};
-use crate::policy::Failure;
+use crate::policy::{Failure, KeyFacts};
 
 /// A plugin that was admitted: it imports nothing and speaks this host's version of the contract.
 pub struct Plugin {
@@ -22,6 +22,8 @@ pub struct Plugin {
     pub(super) size: usize,
     pub(super) digest: DigestOf,
     pub(super) description: OnceLock<Description>,
+    /// The keys it has derived, by its options and what it was told.
+    pub(super) keys: Mutex<BTreeMap<(String, KeyFacts), String>>,
 }
 
 /// What a plugin says of itself.

@@ -1,7 +1,7 @@
 //! A plugin with its options: the policies of the domain, each call in an instance of its own.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -12,11 +12,14 @@ use super::plugin::Plugin;
 use super::v0::{self, Answer};
 use crate::observed::Observed;
 use crate::policy::{
-    Cleanup, Failure, KeyDerivation, KeyRequest, PolicyError, PortSelection, SelectionRequest,
-    Verdict,
+    Cleanup, Failure, KeyDerivation, KeyFacts, KeyRequest, PolicyError, PortSelection,
+    SelectionRequest, Verdict,
 };
 use crate::port::PortRange;
 use crate::time::Timestamp;
+
+/// How many keys a plugin remembers; then it forgets them all.
+const MOST_KEYS: usize = 4096;
 
 /// A plugin and its options: one or more policies, ready to decide.
 pub struct Policy {
@@ -47,6 +50,24 @@ impl Policy {
     #[must_use]
     pub fn last_usage(&self) -> Usage {
         self.usage.get()
+    }
+
+    /// As [`KeyDerivation::derive`], but what was derived before from the same facts is not derived
+    /// again: a policy is a pure function. A process that serves is asked for the same keys all day.
+    pub fn derive_once(&self, request: &KeyRequest<'_>) -> Result<String, PolicyError> {
+        let asked = (self.options.clone(), KeyFacts::from(request));
+        // Nothing that can panic is done while they are held.
+        let keys = || self.plugin.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys().get(&asked) {
+            return Ok(key.clone());
+        }
+        let key = self.derive(request)?;
+        let mut keys = keys();
+        if keys.len() >= MOST_KEYS {
+            keys.clear();
+        }
+        keys.insert(asked, key.clone());
+        Ok(key)
     }
 
     fn ask<R>(

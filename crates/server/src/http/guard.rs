@@ -22,6 +22,8 @@ pub(super) struct Guard {
     /// The names of this host that a request may use, in lower case, beside those that mean it
     /// always.
     pub(super) hosts: Vec<String>,
+    /// The addresses that it listens at: no name server can say that they are somebody else's.
+    pub(super) addresses: Vec<IpAddr>,
     pub(super) token: Option<Token>,
     pub(super) rates: Rates,
 }
@@ -100,13 +102,16 @@ impl Guard {
     }
 
     /// Whether a name means this host: an address of the loopback interface, a name that resolves to
-    /// it everywhere (RFC 6761, 6.3), or one that the user allows.
+    /// it everywhere (RFC 6761, 6.3), an address that it listens at, or a name that the user allows.
     fn is_mine(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         let local = name == "localhost" || name.ends_with(".localhost");
-        let loopback = bare.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-        local || loopback || self.hosts.contains(&name)
+        let own = |address: IpAddr| {
+            let listens = |own: &IpAddr| *own == address || own.is_unspecified();
+            address.is_loopback() || self.addresses.iter().any(listens)
+        };
+        local || bare.parse().is_ok_and(own) || self.hosts.contains(&name)
     }
 
     /// Whether the request has the token, where one is asked for.

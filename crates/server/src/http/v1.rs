@@ -4,7 +4,8 @@ mod openapi;
 mod stream;
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::MethodFilter;
 use hythe_document as document;
 use hythe_engine::{Event, EventFilter, Port, ReserveRequest, Shown, Target};
@@ -19,7 +20,24 @@ use crate::verbs::{Here, Told};
 
 pub(super) use stream::Feed;
 
-type Answer = Result<axum::Json<Value>, Problem>;
+/// A document as it is sent. A long one takes as long to make as the verb itself: it is made where the
+/// verb runs.
+type Answer = Result<Document, Problem>;
+
+/// A JSON document.
+pub(super) struct Document(String);
+
+impl From<Value> for Document {
+    fn from(document: Value) -> Self {
+        Self(document.to_string())
+    }
+}
+
+impl IntoResponse for Document {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "application/json")], self.0).into_response()
+    }
+}
 
 const GET: (Method, MethodFilter) = (Method::GET, MethodFilter::GET);
 const POST: (Method, MethodFilter) = (Method::POST, MethodFilter::POST);
@@ -125,15 +143,18 @@ pub(super) fn operations() -> Vec<Operation> {
 
 async fn list(State(app): State<&'static App>, Query(query): Query<request::List>) -> Answer {
     let filter = query.read()?;
-    let told = app.verbs.read(Here::default(), move |engine| engine.list(&filter)).await?;
-    Ok(axum::Json(document::listed(&told.answer)))
+    let told = app.verbs.read(Here::default(), move |engine| {
+        let listed = engine.list(&filter)?;
+        Ok(serde_json::to_string(&document::Listing(&listed)).map(Document))
+    });
+    Ok(told.await?.answer?)
 }
 
 async fn reserve(State(app): State<&'static App>, Json(body): Json<request::Reserve>) -> Answer {
     let (here, request) = body.read()?;
     let dry_run = request.dry_run;
     let Told { answer, notes } = app.verbs.reserve(here, request).await?;
-    Ok(axum::Json(document::reserved_all(&answer, dry_run, &notes)))
+    Ok(document::reserved_all(&answer, dry_run, &notes).into())
 }
 
 async fn show(State(app): State<&'static App>, At(port): At) -> Answer {
@@ -143,9 +164,9 @@ async fn show(State(app): State<&'static App>, At(port): At) -> Answer {
         let history =
             EventFilter { key: Some(key), limit: Some(HISTORY), ..EventFilter::default() };
         let history = engine.events(&history)?;
-        Ok(document::shown(&Shown::of(listed), &history))
+        Ok(document::shown(&Shown::of(listed), &history).into())
     });
-    Ok(axum::Json(shown.await?.answer))
+    Ok(shown.await?.answer)
 }
 
 /// How many of its latest events are shown with a reservation.
@@ -159,7 +180,7 @@ async fn release_port(
     let request = query.read(port);
     let dry_run = request.dry_run;
     let told = app.verbs.write(Here::default(), move |engine| engine.release(&request)).await?;
-    Ok(axum::Json(document::released(&told.answer, dry_run)))
+    Ok(document::released(&told.answer, dry_run).into())
 }
 
 async fn explain(State(app): State<&'static App>, At(port): At) -> Answer {
@@ -175,7 +196,7 @@ async fn explain(State(app): State<&'static App>, At(port): At) -> Answer {
     let mut here = Here::at(reservation.directory);
     here.overrides.project = request::set("project", reservation.project);
     let Told { answer, notes } = app.verbs.reserve(here, request).await?;
-    Ok(axum::Json(document::reserved_all(&answer, true, &notes)))
+    Ok(document::reserved_all(&answer, true, &notes).into())
 }
 
 async fn lock(
@@ -189,7 +210,7 @@ async fn lock(
         .write(Here::default(), move |engine| engine.set_lock(&target, body.locked))
         .await?;
     let document = locked.answer.first().map(document::locked);
-    document.map(axum::Json).ok_or_else(|| missing(port))
+    document.map(Document::from).ok_or_else(|| missing(port))
 }
 
 fn missing(port: Port) -> Problem {
@@ -201,28 +222,32 @@ async fn release(State(app): State<&'static App>, Json(body): Json<request::Rele
     let (here, request) = body.read()?;
     let dry_run = request.dry_run;
     let told = app.verbs.write(here, move |engine| engine.release(&request)).await?;
-    Ok(axum::Json(document::released(&told.answer, dry_run)))
+    Ok(document::released(&told.answer, dry_run).into())
 }
 
 async fn cleanup(State(app): State<&'static App>, Json(body): Json<request::Cleanup>) -> Answer {
     let dry_run = body.dry_run;
     let request = body.into();
     let told = app.verbs.write(Here::default(), move |engine| engine.cleanup(&request)).await?;
-    Ok(axum::Json(document::released(&told.answer, dry_run)))
+    Ok(document::released(&told.answer, dry_run).into())
 }
 
 async fn map(State(app): State<&'static App>, Query(query): Query<request::Map>) -> Answer {
-    let map = app.verbs.read(Here::default(), move |engine| engine.map(query.range)).await?;
-    Ok(axum::Json(document::map(&map.answer)))
+    let told = app
+        .verbs
+        .read(Here::default(), move |engine| Ok(document::map(&engine.map(query.range)?).into()));
+    Ok(told.await?.answer)
 }
 
 async fn events(State(app): State<&'static App>, Query(query): Query<request::Events>) -> Answer {
     let filter = query.read()?;
-    let told = app.verbs.read(Here::default(), move |engine| match (filter.after, filter.limit) {
-        (Some(_), Some(most)) => engine.next_events(&filter, most),
-        _ => engine.events(&filter),
+    let told = app.verbs.read(Here::default(), move |engine| {
+        let events = match (filter.after, filter.limit) {
+            (Some(_), Some(most)) => engine.next_events(&filter, most)?,
+            _ => engine.events(&filter)?,
+        };
+        let events: Vec<_> = events.iter().map(Event::document).collect();
+        Ok(json!({ "version": 1, "events": events }).into())
     });
-    let told = told.await?;
-    let events: Vec<_> = told.answer.iter().map(Event::document).collect();
-    Ok(axum::Json(json!({ "version": 1, "events": events })))
+    Ok(told.await?.answer)
 }
