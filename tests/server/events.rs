@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::thread;
 
+use rustix::fs::OFlags;
+
 use crate::chance::scale;
 use crate::listener::eventually;
 use crate::serving::Listener;
@@ -94,11 +96,21 @@ fn more_than_a_stream_keeps_is_read_from_the_ledger() {
     assert_eq!(Listener::start(&port.serving, Some(0)).until(3_001), all(1, 3_001));
 }
 
-/// The descriptors of a server by which the ledger is open.
+/// The descriptors of a server by which the ledger is open, but for SQLite's own: those do not follow
+/// symbolic links (open(2), `O_NOFOLLOW`).
 fn open(port: &Port) -> Vec<PathBuf> {
-    let files = fs::read_dir(format!("/proc/{}/fd", port.serving.pid())).unwrap();
-    let files = files.map(|file| file.unwrap().path());
-    files.filter(|file| fs::read_link(file).is_ok_and(|to| to == port.world.ledger())).collect()
+    let process = PathBuf::from(format!("/proc/{}", port.serving.pid()));
+    let followed = |file: &PathBuf| {
+        // It may have been closed since it was listed.
+        let info =
+            fs::read_to_string(process.join("fdinfo").join(file.file_name().unwrap())).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+        Some(u32::from_str_radix(flags, 8).unwrap() & OFlags::NOFOLLOW.bits() == 0)
+    };
+    let files = fs::read_dir(process.join("fd")).unwrap().map(|file| file.unwrap().path());
+    let ledgers =
+        files.filter(|file| fs::read_link(file).is_ok_and(|to| to == port.world.ledger()));
+    ledgers.filter(|file| followed(file) == Some(true)).collect()
 }
 
 #[test]
