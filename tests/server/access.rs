@@ -201,3 +201,29 @@ fn who_asks_too_often_is_told_to_wait() {
     assert!(refused.count() > 10, "{said}");
     assert!(said.contains("too-many-requests"), "{said}");
 }
+
+#[test]
+fn what_cannot_serve_does_not_begin() {
+    let world = Harbour::of_size(4);
+    let place = world.root();
+    let serve = |arguments: &[&str]| {
+        world.run(&place, [&["serve", "--listen", "127.0.0.1:0"], arguments].concat())
+    };
+    for wrong in ["build.example:9876", "", "*", "a b"] {
+        serve(&["--allow-host", wrong]).fails(2);
+    }
+    serve(&["--cleanup-every", "1ns"]).fails(2);
+    serve(&["--config", "nowhere.toml"]).fails(3);
+    fs::write(place.join("long"), "x".repeat(5000)).unwrap();
+    fs::set_permissions(place.join("long"), Permissions::from_mode(0o600)).unwrap();
+    assert!(serve(&["--token-file", "long"]).fails(3).contains("longer than 4096 bytes"));
+    let made = std::process::Command::new("mkfifo").arg(place.join("pipe")).status();
+    assert!(made.unwrap().success());
+    assert!(serve(&["--token-file", "pipe"]).fails(3).contains("not a regular file"));
+    world.configure("nonsense = 1\n");
+    serve(&[]).fails(3);
+    world.configure("");
+    fs::create_dir_all(world.state()).unwrap();
+    fs::write(world.ledger(), "no ledger").unwrap();
+    serve(&[]).fails(9);
+}

@@ -147,3 +147,18 @@ fn streams_outlive_a_ledger_that_is_replaced() {
     changes(&port, 2);
     assert_eq!(listener.until(7), [6, 7]);
 }
+
+#[test]
+fn another_ledger_is_followed_from_its_first_event() {
+    let port = Port::new();
+    port.world.reserve(&port.place, &["main"]);
+    changes(&port, 6);
+    let mut listener = Listener::start(&port.serving, Some(0));
+    listener.until(7);
+    fs::remove_file(port.world.ledger()).unwrap();
+    port.world.reserve(&port.place, &["main"]);
+    port.world.reserve(&port.place, &["api"]);
+    assert_eq!(listener.until(2), [1, 2]);
+    // Nor does who comes back with a number of the old one wait for it.
+    assert_eq!(Listener::start(&port.serving, Some(7)).until(2), [1, 2]);
+}

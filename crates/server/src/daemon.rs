@@ -7,7 +7,7 @@ mod systemd;
 
 use std::ffi::{OsStr, OsString};
 
-pub use health::answers;
+pub use health::health;
 pub use launchd::{LABEL, plist};
 pub use systemd::{NAME, unit};
 

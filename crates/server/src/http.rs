@@ -130,6 +130,8 @@ async fn run(
     ready: impl FnOnce(&[String]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     may_listen(&settings.listen, settings.token.is_some())?;
+    // With a configuration or a ledger that is wrong there is nothing to answer.
+    verbs.read(Here::default(), |engine| engine.reservations().map(drop)).await?;
     let state = verbs.home().state.clone();
     let held = presence::claim(&state)?;
     let listeners = listen::bind(&settings.listen)?;

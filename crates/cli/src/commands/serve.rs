@@ -33,18 +33,36 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Answer requests that call this host by this name; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host)]
     allow_host: Vec<String>,
     /// Answer at most this many requests of one client in a second
     #[arg(long, value_name = "COUNT", default_value = RATE)]
     rate_limit: NonZeroU32,
     /// Run the cleanup policies this often; `0s` for never
-    #[arg(long, value_name = "DURATION", default_value = EVERY, value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = EVERY, value_parser = every)]
     cleanup_every: Duration,
 }
 
 const RATE: &str = "20000";
 const EVERY: &str = "10m";
+
+/// The name of a host, as requests say it before the port (RFC 3986, 3.2.2).
+fn host(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match !text.is_empty() && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a name such as `build.example`, without a port".to_owned()),
+    }
+}
+
+/// How often something is done: never, or once a second at most.
+fn every(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match every.is_zero() || every >= Duration::from_secs(1) {
+        true => Ok(every),
+        false => Err("expected `1s` or more, or `0s`".to_owned()),
+    }
+}
 
 impl ServeArgs {
     /// Whether whoever asks needs a token.
@@ -59,7 +77,7 @@ impl ServeArgs {
             Token::of_file(&file).map_err(|error| {
                 Failure::configuration(
                     &format!("the token in {} cannot be used: {error}", file.display()),
-                    "a file that does not exist is made, with a new token",
+                    &format!("hythe serve --token-file {}.new", file.display()),
                 )
             })
         });

@@ -12,6 +12,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::port_daddy;
+use hythe_engine::shell;
+
 use super::problem::Problem;
 use super::rate::Rates;
 use super::token::Token;
@@ -95,7 +97,7 @@ impl Guard {
             }
             if !self.is_mine(name.host()) {
                 return Err(Problem::forbidden(format!("`{name}` is not a name of this server"))
-                    .hint(format!("hythe serve --allow-host {}", name.host())));
+                    .hint(format!("hythe serve --allow-host {}", shell::word(name.host()))));
             }
         }
         Ok(host)

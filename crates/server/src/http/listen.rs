@@ -173,7 +173,8 @@ fn unix(path: &Path) -> io::Result<Bound> {
         Ok(_) => fs::remove_file(path)?,
     }
     // Nobody can connect to it before it has its mode and its name.
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    // Its name is short: there is little room for the path (`sun_path`, unix(7)).
+    let draft = path.with_file_name(format!(".{}", std::process::id()));
     let listener = UnixListener::bind(&draft)?;
     let named = fs::set_permissions(&draft, Permissions::from_mode(0o600))
         .and_then(|()| fs::rename(&draft, path));

@@ -1,7 +1,7 @@
 //! Whether a server serves a ledger: at most one does, and says so beside it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -52,7 +52,12 @@ impl Presence {
         };
         match flock(&lock, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok((None, said())),
-            Err(Errno::WOULDBLOCK) => Ok((said(), None)),
+            Err(Errno::WOULDBLOCK) => match said() {
+                Some(running) => Ok((Some(running), None)),
+                None => Err(io::Error::other(format!(
+                    "a server holds {LOCK}, and {FILE} does not say which"
+                ))),
+            },
             Err(error) => Err(error.into()),
         }
     }
@@ -85,7 +90,11 @@ pub(super) fn claim(state: &Path) -> Result<Claim, Failure> {
     let end = Instant::now() + PATIENCE;
     loop {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Claim { state: state.to_owned(), _lock: lock }),
+            Ok(()) => {
+                // What is left behind by one that was killed says nothing of this one.
+                let _ = fs::remove_file(state.join(FILE));
+                return Ok(Claim { state: state.to_owned(), _lock: lock });
+            }
             Err(Errno::WOULDBLOCK) if Instant::now() < end => {
                 thread::park_timeout(Duration::from_millis(10));
             }
@@ -123,7 +132,10 @@ impl Claim {
         };
         let write = || {
             let draft = self.state.join(format!("{FILE}.new"));
-            fs::write(&draft, serde_json::to_vec(&presence)?)?;
+            let mut options = OpenOptions::new();
+            let mut file =
+                options.create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+            file.write_all(&serde_json::to_vec(&presence)?)?;
             fs::rename(&draft, self.state.join(FILE))
         };
         write().map_err(|error: io::Error| {

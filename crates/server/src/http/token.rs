@@ -26,8 +26,10 @@ impl Token {
     ///
     /// When the file cannot be read or written, others may read it, or what is in it is too short.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        match File::open(path) {
-            Ok(file) => Self::read(file),
+        // Opening a pipe would wait for somebody to write into it.
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() => Self::read(File::open(path)?),
+            Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make(path),
             Err(error) => Err(error),
         }
@@ -36,14 +38,14 @@ impl Token {
     fn read(file: File) -> io::Result<Self> {
         let wrong = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
         let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return wrong("it is not a regular file");
-        }
         if metadata.permissions().mode() & 0o077 != 0 {
             return wrong("others may read it: `chmod 600` it");
         }
         let mut text = String::new();
-        file.take(LONGEST).read_to_string(&mut text)?;
+        file.take(LONGEST + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > LONGEST {
+            return wrong("it is longer than 4096 bytes");
+        }
         let text = text.trim();
         if text.len() < SHORTEST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return wrong("a token has 16 or more visible ASCII characters, and no spaces");

@@ -124,6 +124,7 @@ pub(super) fn operations() -> Vec<Operation> {
             stream::stream,
         )
         .query::<stream::From>()
+        .header("Last-Event-ID", json!({ "type": "integer", "minimum": 0 }))
         .answers_text("text/event-stream"),
         Operation::new(
             GET,
@@ -186,6 +187,11 @@ async fn release_port(
 async fn explain(State(app): State<&'static App>, At(port): At) -> Answer {
     let found = app.verbs.read(Here::default(), move |engine| engine.show_port(port)).await?;
     let reservation = found.answer.observed.reservation;
+    if !reservation.directory.is_dir() {
+        let message = format!("{} of port {port} is gone", reservation.directory.display());
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", message)
+            .hint(format!("hythe release --port {port}")));
+    }
     let request = ReserveRequest {
         services: vec![reservation.service],
         scope: Some(reservation.scope),

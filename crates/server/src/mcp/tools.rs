@@ -70,7 +70,7 @@ impl Tool {
             }
             Self::Release => {
                 "Gives reservations back: of services of the directory, of one port, or of the whole \
-                 directory. What is locked or belongs to another directory is refused without `force`."
+                 directory. What is locked, or is another directory's own, is refused without `force`."
             }
             Self::Find => {
                 "Looks up the ports of a directory's services without reserving anything; with `port` \

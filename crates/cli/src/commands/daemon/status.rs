@@ -24,12 +24,16 @@ struct Known {
     running: Option<Presence>,
     /// What a server left behind that was killed.
     left_behind: Option<Presence>,
-    /// Whether it answers; `None` when none runs.
-    answers: Option<bool>,
+    /// The status with which it answers; 200 when it is well.
+    health: Option<u16>,
     installed: bool,
 }
 
 impl Known {
+    fn is_well(&self) -> bool {
+        self.health == Some(200)
+    }
+
     /// Whether the server is of another version than this program.
     fn is_stale(&self) -> bool {
         self.running.as_ref().is_some_and(|it| it.version != env!("CARGO_PKG_VERSION"))
@@ -48,17 +52,22 @@ impl Status {
                 Some("hythe doctor"),
             )
         })?;
-        let answers = running
-            .as_ref()
-            .map(|presence| presence.listen.iter().any(|place| daemon::answers(place, PATIENCE)));
+        let places = running.iter().flat_map(|presence| &presence.listen);
+        let health = places.filter_map(|place| daemon::health(place, PATIENCE)).min();
         let installed = matches!(manager.installed()?, Installed::Own(_));
-        let known = Known { running, left_behind, answers, installed };
+        let known = Known { running, left_behind, health, installed };
         match output.json {
             true => output.print_json(&document(&known, &manager))?,
             false => output.print(&told(&known, &manager, output))?,
         }
-        let message = match (&known.running, &known.left_behind, known.answers) {
-            (Some(_), _, Some(true)) => return Ok(()),
+        let message = match (&known.running, &known.left_behind, known.health) {
+            (Some(_), _, Some(200)) => return Ok(()),
+            (Some(running), _, Some(status)) => {
+                format!(
+                    "the server, process {}, answers that something is wrong: {status}",
+                    running.pid
+                )
+            }
             (Some(running), ..) => {
                 format!("the server, process {}, does not answer", running.pid)
             }
@@ -68,9 +77,9 @@ impl Status {
             (None, None, _) => "no server runs".to_owned(),
         };
         let hint = match (known.installed, &known.running) {
-            (true, _) => "hythe daemon logs",
-            (false, None) => "hythe daemon install",
-            (false, Some(_)) => "hythe doctor",
+            (true, _) if known.health.is_none() => "hythe daemon logs",
+            (_, None) => "hythe daemon install",
+            (_, Some(_)) => "hythe doctor",
         };
         let code = ExitCode::NotFound;
         Err(Failure { code, ..Failure::usage(&message, Some(hint)) })
@@ -83,7 +92,7 @@ fn document(known: &Known, manager: &Supervisor) -> Value {
     json!({
         "version": 1,
         "running": running.is_some(),
-        "answers": known.answers,
+        "answers": running.map(|_| known.is_well()),
         "pid": running.map(|it| it.pid),
         "listen": running.map_or(&[][..], |it| &it.listen),
         "since": running.map(|it| &it.since),
@@ -100,8 +109,14 @@ fn told(known: &Known, manager: &Supervisor, output: &Output) -> String {
     let mut line = |name: &str, text: &str| lines.hanging(&format!("{name:<10} "), text);
     match &known.running {
         Some(presence) => {
-            let answers = known.answers == Some(true);
-            line("running", if answers { "yes" } else { "yes, but it does not answer" });
+            line(
+                "running",
+                match known.health {
+                    Some(200) => "yes",
+                    Some(_) => "yes, but something is wrong",
+                    None => "yes, but it does not answer",
+                },
+            );
             line("process", &presence.pid.to_string());
             for place in &presence.listen {
                 line("address", place);

@@ -56,7 +56,7 @@ impl Engine<'_> {
             symptoms.push(Finding::problem("state", message, Some(STATE_HINT.to_owned())).into());
         }
         let enclosed = metadata.permissions().mode().trailing_zeros() >= 6;
-        for name in ["ledger.db", "ledger.lock", "config.lock"] {
+        for name in ["ledger.db", "ledger.lock", "config.lock", "serve.lock", "serve.json"] {
             let path = state.join(name);
             // What is no file is for whoever opens it to complain about.
             if let Some(file) = fs::metadata(&path).ok().filter(Metadata::is_file) {

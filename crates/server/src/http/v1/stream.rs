@@ -57,6 +57,8 @@ enum Told {
     Event(Arc<Event>),
     /// More may have happened than was told.
     More,
+    /// There is another ledger, whose events have numbers of their own.
+    Anew,
     /// The server ends.
     End,
 }
@@ -97,10 +99,15 @@ fn follow(verbs: &Verbs, listeners: &Sender<Told>) {
     let mut watcher = insist(|| engine.watch(&EventFilter::default(), false));
     // Whoever came first may have read the ledger before it was followed.
     let _ = listeners.send(Told::More);
+    let mut latest = 0;
     loop {
         let events = insist(|| watcher.poll());
         let full = events.len() >= BATCH as usize;
         for event in events {
+            if event.id <= latest {
+                let _ = listeners.send(Told::Anew);
+            }
+            latest = event.id;
             // Nobody may listen just now.
             let _ = listeners.send(Told::Event(Arc::new(event)));
         }
@@ -138,9 +145,12 @@ pub(super) async fn stream(
     let after = header.transpose()?.or(from.after);
     // From here on nothing is missed; what is told twice is dropped.
     let live = app.feed.listen();
+    let latest = latest(&app.verbs).await?;
     let last = match after {
+        // Its number is of another ledger, which is there no more.
+        Some(after) if after > latest => 0,
         Some(after) => after,
-        None => last(&app.verbs).await?,
+        None => latest,
     };
     let listener = Listener { app, live, last, ready: VecDeque::new(), behind: after.is_some() };
     let events = stream::unfold(listener, |mut listener| async {
@@ -151,7 +161,7 @@ pub(super) async fn stream(
 }
 
 /// The number of the last event.
-async fn last(verbs: &Verbs) -> Result<i64, Failure> {
+async fn latest(verbs: &Verbs) -> Result<i64, Failure> {
     let filter = EventFilter { limit: Some(1), ..EventFilter::default() };
     let told = verbs.read(Here::default(), move |engine| engine.events(&filter)).await?;
     Ok(told.answer.last().map_or(0, |event| event.id))
@@ -191,6 +201,10 @@ impl Listener {
                 Ok(Told::Event(event)) => {
                     self.last = event.id;
                     return Some(event);
+                }
+                Ok(Told::Anew) => {
+                    self.last = 0;
+                    self.behind = true;
                 }
                 Ok(Told::More) | Err(broadcast::error::RecvError::Lagged(_)) => self.behind = true,
                 Ok(Told::End) | Err(broadcast::error::RecvError::Closed) => return None,
