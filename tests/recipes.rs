@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -90,6 +91,10 @@ impl Kitchen {
 
     /// The port of a service that its own server listens on, if so.
     fn served(&self, directory: &Path, service: &str) -> Option<u16> {
+        // `show` would bind the port for a moment, perhaps just when the server does.
+        let output = self.world.command(directory).args(["get", service]).output();
+        let port = String::from_utf8(output.unwrap().stdout).unwrap().trim().parse().ok()?;
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
         let output = self.world.command(directory).args(["show", service, "--json"]).output();
         let shown: Value = serde_json::from_slice(&output.unwrap().stdout).ok()?;
         let reservation = &shown["reservation"];

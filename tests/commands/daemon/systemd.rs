@@ -70,12 +70,12 @@ fn a_real_systemd_starts_it_as_it_is_written() {
             sleep 0.1
         done
         systemctl --user show-environment > /dev/null 2>&1 || exit 99
-        "$HYTHE" daemon install --listen 127.0.0.1:0 --token-file "$TOKEN" --allow-host ';' || exit
+        "$HYTHE" daemon install --listen 127.0.0.1:0 --token-file "$TOKEN" --allow-host build.example || exit
         "$HYTHE" daemon status || exit
         pid=$("$HYTHE" daemon status --json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
         cp "/proc/$pid/cmdline" "$HOME/cmdline"
         grep NoNewPrivs "/proc/$pid/status"
-        "$HYTHE" daemon install --listen 127.0.0.1:0 --token-file "$TOKEN" --allow-host ';' || exit
+        "$HYTHE" daemon install --listen 127.0.0.1:0 --token-file "$TOKEN" --allow-host build.example || exit
         "$HYTHE" daemon uninstall
     "#;
     let mut command = Command::new(apart[0]);
@@ -94,7 +94,7 @@ fn a_real_systemd_starts_it_as_it_is_written() {
     let token = world.root().join(TOKEN);
     let words = [&hythe, Path::new("serve"), Path::new("--listen"), Path::new("127.0.0.1:0")];
     let words = words.into_iter().chain([Path::new("--token-file"), &token]);
-    let words = words.chain(["--allow-host", ";"].map(Path::new));
+    let words = words.chain(["--allow-host", "build.example"].map(Path::new));
     let words: Vec<_> = words.flat_map(|word| [word.to_str().unwrap(), "\0"]).collect();
     assert_eq!(fs::read_to_string(world.home().join("cmdline")).unwrap(), words.concat());
 }

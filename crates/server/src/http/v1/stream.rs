@@ -96,10 +96,12 @@ fn follow(verbs: &Verbs, listeners: &Sender<Told>) {
     attend(|_| ());
     let (home, nobodys) = (verbs.home(), Path::new("/"));
     let engine = insist(|| Engine::open(&Host, home, Overrides::default(), nobodys, &report));
+    // Read before the ledger is followed: what is told then has a higher number.
+    let newest = EventFilter { limit: Some(1), ..EventFilter::default() };
+    let mut latest = insist(|| engine.events(&newest)).last().map_or(0, |event| event.id);
     let mut watcher = insist(|| engine.watch(&EventFilter::default(), false));
     // Whoever came first may have read the ledger before it was followed.
     let _ = listeners.send(Told::More);
-    let mut latest = 0;
     loop {
         let events = insist(|| watcher.poll());
         let full = events.len() >= BATCH as usize;
