@@ -425,7 +425,9 @@ fn a_lost_port_ends_it_when_it_may_not_start_again() {
 fn a_command_that_listens_elsewhere_is_reported() {
     let world = Harbour::new();
     let shop = world.repository("shop");
-    let elsewhere = world.port(31);
+    let due = world.run(&shop, ["reserve", "--dry-run", "--json"]).json();
+    let mut others = [31, 30].map(|index| world.port(index)).into_iter();
+    let elsewhere = others.find(|other| due["port"] != *other).unwrap();
     let script = "import socket, sys, time\n\
         server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n\
         print('listens', flush=True)\n\
